@@ -180,6 +180,30 @@ impl Image {
         Ok(Self { symbols, ..image })
     }
 
+    /// An image of nothing but instructions, from [`PROGRAM_START`] on and entered at the first: for tests and small programs.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Entry`] without instructions, [`ImageError::OutsideRegion`] with more than the program region holds.
+    pub fn from_instructions(words: &[u32]) -> Result<Self, ImageError> {
+        let region_words = (PROGRAM_END - PROGRAM_START) as usize / 4;
+        if words.is_empty() {
+            return Err(ImageError::Entry { entry: PROGRAM_START });
+        }
+        if words.len() > region_words {
+            let memory_bytes = u32::try_from(words.len()).unwrap_or(u32::MAX).saturating_mul(4);
+            return Err(ImageError::OutsideRegion { index: 0, address: PROGRAM_START, memory_bytes });
+        }
+        Ok(Self {
+            entry: PROGRAM_START,
+            text_start: PROGRAM_START,
+            instructions: words.iter().map(|&word| Instruction::decode(word)).collect(),
+            memory_start: PROGRAM_START,
+            memory: words.to_vec(),
+            symbols: Vec::new(),
+        })
+    }
+
     /// The address of the first instruction to execute.
     #[must_use]
     pub const fn entry(&self) -> u32 {
