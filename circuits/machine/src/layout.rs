@@ -21,8 +21,9 @@ pub const INPUT_WORDS_MAX: usize = ((INPUT_END - INPUT_START) / 4) as usize;
 
 /// How far the clock moves in one cycle. See [`crate::records`] for the use of the four slots.
 pub const CLOCK_STRIDE: u32 = 4;
-/// The clock of the first cycle. Zero is the timestamp of initial memory and of the initial registers.
-pub const CLOCK_START: u32 = CLOCK_STRIDE;
+/// The clock of the first cycle. Zero is the timestamp of initial memory and of the initial registers, and the first stride
+/// belongs to the boot row of the cpu table, which jumps to the entry point.
+pub const CLOCK_START: u32 = 2 * CLOCK_STRIDE;
 /// The most cycles a run can have: every timestamp, `CLOCK_START + CLOCK_STRIDE · cycle + 3`, stays below 2^32.
 pub const CYCLES_MAX: u32 = (1 << 30) - 2;
 

@@ -18,7 +18,7 @@
 //! | 3 | | | | `poseidon2_hash`: its digest |
 //!
 //! A fourth cpu slot would cost a timestamp and its range check in every row, for nothing. The clock of cycle `i` is
-//! `4 · (i + 1)` and an access of slot `j` has timestamp `clock + j`; timestamp 0 is left to initial memory and the
+//! `4 · (i + 2)` and an access of slot `j` has timestamp `clock + j`; timestamp 0 is left to initial memory and the
 //! initial registers. The clock is a function of the row alone, so it is no witness that a prover could choose.
 //!
 //! * **`x0` is never accessed.** Reading it gives 0, writing it does nothing; whether an instruction names it is known from
