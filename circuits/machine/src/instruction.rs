@@ -333,11 +333,13 @@ impl Instruction {
 
     /// The instruction word: [`Instruction::decode`] gives the same instruction back.
     ///
-    /// What does not fit its field is cut off. [`Op::Illegal`] becomes 0, which is no instruction.
+    /// What does not fit its field is cut off, and what the operation has no field for is dropped. [`Op::Illegal`] becomes 0, which is no instruction.
     #[must_use]
     pub const fn encode(&self) -> u32 {
         let immediate = self.immediate;
-        let registers = (self.rd as u32 & 31) << 7 | (self.rs1 as u32 & 31) << 15 | (self.rs2 as u32 & 31) << 20;
+        let rd = if self.op.writes() { self.rd as u32 & 31 } else { 0 };
+        let rs1 = if self.op.reads_first() { self.rs1 as u32 & 31 } else { 0 };
+        let rs2 = if self.op.reads_second() { self.rs2 as u32 & 31 } else { 0 };
         let immediate_i = immediate << 20;
         let immediate_s = immediate >> 5 << 25 | (immediate & 31) << 7;
         let immediate_b = (immediate >> 12 & 1) << 31
@@ -400,8 +402,7 @@ impl Instruction {
             Op::Ecall => return 0x73,
             Op::Illegal => return 0,
         };
-        // Unused register fields are 0, so that the parts never overlap.
-        funct7 << 25 | funct3 << 12 | opcode | immediate | registers
+        funct7 << 25 | rs2 << 20 | rs1 << 15 | funct3 << 12 | rd << 7 | opcode | immediate
     }
 
     /// The register read in slot 0, if there is one. `x0` is no access.

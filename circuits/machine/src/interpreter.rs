@@ -206,9 +206,9 @@ impl<'a, O: Observer, const RECORDS: bool> Interpreter<'a, O, RECORDS> {
             Op::Or => write!(a | b),
             Op::And => write!(a & b),
             Op::Mul => write!(a.wrapping_mul(b)),
-            Op::Mulh => write!((i64::from(a as i32) * i64::from(b as i32) >> 32) as u32),
-            Op::Mulhsu => write!((i64::from(a as i32) * i64::from(b) >> 32) as u32),
-            Op::Mulhu => write!((u64::from(a) * u64::from(b) >> 32) as u32),
+            Op::Mulh => write!(((i64::from(a as i32) * i64::from(b as i32)) >> 32) as u32),
+            Op::Mulhsu => write!(((i64::from(a as i32) * i64::from(b)) >> 32) as u32),
+            Op::Mulhu => write!(((u64::from(a) * u64::from(b)) >> 32) as u32),
             // Division by zero gives all ones and the dividend; −2^31 / −1 wraps. Both as the manual has it.
             Op::Div => write!(if b == 0 { u32::MAX } else { (a as i32).wrapping_div(b as i32) as u32 }),
             Op::Divu => write!(a.checked_div(b).unwrap_or(u32::MAX)),
@@ -421,13 +421,13 @@ impl<'a, O: Observer, const RECORDS: bool> Interpreter<'a, O, RECORDS> {
 
 #[inline(always)]
 fn aligned_target(target: u32) -> Result<u32, Reason> {
-    if target % 4 == 0 { Ok(target) } else { Err(Reason::MisalignedJump { target }) }
+    if target.is_multiple_of(4) { Ok(target) } else { Err(Reason::MisalignedJump { target }) }
 }
 
 /// Checks an access of `bytes` bytes, and returns how far its value is shifted in its word.
 #[inline(always)]
 fn check_alignment(address: u32, bytes: u32) -> Result<u32, Reason> {
-    if address % bytes != 0 {
+    if !address.is_multiple_of(bytes) {
         return Err(Reason::MisalignedAccess { address, alignment: bytes });
     }
     Ok(8 * (address % 4))

@@ -122,7 +122,7 @@ impl<'a, const TIMED: bool> Memory<'a, TIMED> {
 
     /// Checks a precompile's range of `words` words.
     pub(crate) fn check_range(&self, address: u32, words: u32) -> Result<(), Reason> {
-        if address % 4 != 0 {
+        if !address.is_multiple_of(4) {
             return Err(Reason::MisalignedAccess { address, alignment: 4 });
         }
         // Precompiles take at most 4,096 words, so this is no loop over memory.

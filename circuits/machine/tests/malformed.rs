@@ -103,7 +103,8 @@ fn limits_are_exact() {
 fn an_abort_says_where_and_why() {
     let image = program(&[immediate(Op::Lw, 5, 0, 2)]);
     let abort = run(&image, &Witness::default(), LIMITS).unwrap_err();
-    let expected = "aborted after 0 cycles at pc 0x00010000 (Lw): access to 0x00000002, which is not aligned to 4 bytes";
+    let expected =
+        "aborted after 0 cycles at pc 0x00010000 (Lw): access to 0x00000002, which is not aligned to 4 bytes";
     assert_eq!(abort.to_string(), expected);
 }
 
