@@ -137,7 +137,7 @@ impl<'a, O: Observer, const RECORDS: bool> Interpreter<'a, O, RECORDS> {
                 let address = a.wrapping_add(immediate);
                 let $shift = check_alignment(address, $bytes)?;
                 let $word = if RECORDS {
-                    second = self.memory.access(address & !3, self.clock() + SLOT_SECOND, |word| word)?;
+                    second = self.memory.access(address, self.clock() + SLOT_SECOND, |word| word)?;
                     second.after
                 } else {
                     self.memory.read(address)?
@@ -150,7 +150,7 @@ impl<'a, O: Observer, const RECORDS: bool> Interpreter<'a, O, RECORDS> {
                 let address = a.wrapping_add(immediate);
                 let $shift = check_alignment(address, $bytes)?;
                 if RECORDS {
-                    third = self.memory.access(address & !3, self.clock() + SLOT_THIRD, |$word| $value)?;
+                    third = self.memory.access(address, self.clock() + SLOT_THIRD, |$word| $value)?;
                 } else {
                     let place = self.memory.word_mut(address)?;
                     let $word = *place;

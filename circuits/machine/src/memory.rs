@@ -89,21 +89,21 @@ impl<'a, const TIMED: bool> Memory<'a, TIMED> {
         }
     }
 
-    /// The word at `address` (aligned by the caller), for a run without records.
+    /// The word around the byte at `address`, for a run without records.
     #[inline(always)]
     pub(crate) fn read(&mut self, address: u32) -> Result<u32, Reason> {
         let (page, word) = self.place(address)?;
         Ok(self.pages[page][word])
     }
 
-    /// A place to change the word at `address` (aligned by the caller), for a run without records.
+    /// The word around the byte at `address`, to be changed by a run without records.
     #[inline(always)]
     pub(crate) fn word_mut(&mut self, address: u32) -> Result<&mut u32, Reason> {
         let (page, word) = self.place(address)?;
         Ok(&mut self.pages[page][word])
     }
 
-    /// Accesses the word at `address` (aligned by the caller): leaves what `change` makes of it.
+    /// Accesses the word around the byte at `address`: leaves what `change` makes of it.
     #[inline(always)]
     pub(crate) fn access(
         &mut self,
@@ -117,7 +117,7 @@ impl<'a, const TIMED: bool> Memory<'a, TIMED> {
         *value = change(before);
         let previous_timestamp =
             if TIMED { core::mem::replace(&mut self.timestamps[page][word], timestamp) } else { 0 };
-        Ok(Access { address, before, after: *value, previous_timestamp })
+        Ok(Access { address: address & !3, before, after: *value, previous_timestamp })
     }
 
     /// Checks a precompile's range of `words` words.
