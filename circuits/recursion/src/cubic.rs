@@ -49,6 +49,8 @@ pub trait CubicBuilder {
     fn cubic_power(&mut self, x: CubicTarget, power: u64) -> CubicTarget;
     /// A `q` with `q · y = x`. Determined only if `y ≠ 0`: every caller says why it is not zero.
     fn cubic_quotient(&mut self, x: CubicTarget, y: CubicTarget) -> CubicTarget;
+    /// A `q` with `q · z = x − y`. Determined only if `z ≠ 0`: every caller says why it is not zero.
+    fn cubic_difference_quotient(&mut self, x: CubicTarget, y: CubicTarget, z: CubicTarget) -> CubicTarget;
     /// `Σ cᵢ αⁱ` for base-field coefficients, lowest power first.
     fn cubic_reduce_base(&mut self, coefficients: &[Target], alpha: CubicTarget) -> CubicTarget;
     /// `Σ cᵢ αⁱ` for cubic coefficients, lowest power first.
@@ -133,10 +135,15 @@ impl CubicBuilder for CircuitBuilder<F, D> {
     }
 
     fn cubic_quotient(&mut self, x: CubicTarget, y: CubicTarget) -> CubicTarget {
+        let zero = self.zero();
+        self.cubic_difference_quotient(x, CubicTarget([zero; CUBIC]), y)
+    }
+
+    fn cubic_difference_quotient(&mut self, x: CubicTarget, y: CubicTarget, z: CubicTarget) -> CubicTarget {
         let quotient = CubicTarget(core::array::from_fn(|_| self.add_virtual_target()));
-        self.add_simple_generator(CubicQuotient { numerator: x, denominator: y, quotient });
-        let product = self.cubic_mul(quotient, y);
-        self.cubic_connect(product, x);
+        self.add_simple_generator(CubicQuotient { minuend: x, subtrahend: y, denominator: z, quotient });
+        let sum = self.cubic_mul_add(quotient, z, y);
+        self.cubic_connect(sum, x);
         quotient
     }
 
@@ -190,7 +197,8 @@ fn reduce<const LIMBS: usize>(
 /// Computes a quotient natively; the product constraint beside it is what binds the result.
 #[derive(Clone, Debug)]
 pub struct CubicQuotient {
-    numerator: CubicTarget,
+    minuend: CubicTarget,
+    subtrahend: CubicTarget,
     denominator: CubicTarget,
     quotient: CubicTarget,
 }
@@ -199,7 +207,7 @@ impl Default for CubicQuotient {
     fn default() -> Self {
         // plonky2 needs a default to learn the generator's name; this one is never run.
         let nowhere = CubicTarget([Target::VirtualTarget { index: 0 }; CUBIC]);
-        Self { numerator: nowhere, denominator: nowhere, quotient: nowhere }
+        Self { minuend: nowhere, subtrahend: nowhere, denominator: nowhere, quotient: nowhere }
     }
 }
 
@@ -209,7 +217,7 @@ impl SimpleGenerator<F, D> for CubicQuotient {
     }
 
     fn dependencies(&self) -> Vec<Target> {
-        self.numerator.0.into_iter().chain(self.denominator.0).collect()
+        [self.minuend, self.subtrahend, self.denominator].into_iter().flat_map(|value| value.0).collect()
     }
 
     fn run_once(&self, witness: &PartitionWitness<F>, out: &mut GeneratedValues<F>) -> anyhow::Result<()> {
@@ -219,7 +227,7 @@ impl SimpleGenerator<F, D> for CubicQuotient {
         };
         // With a zero denominator any quotient will do or none will: the product constraint decides.
         let inverse = read(self.denominator).try_inverse().unwrap_or_default();
-        let quotient = limbs(read(self.numerator) * inverse);
+        let quotient = limbs((read(self.minuend) - read(self.subtrahend)) * inverse);
         for (target, value) in self.quotient.0.into_iter().zip(quotient) {
             out.set_target(target, to_plonky2(value))?;
         }
@@ -227,7 +235,7 @@ impl SimpleGenerator<F, D> for CubicQuotient {
     }
 
     fn serialize(&self, dst: &mut Vec<u8>, _common: &CommonCircuitData<F, D>) -> IoResult<()> {
-        for target in [self.numerator, self.denominator, self.quotient] {
+        for target in [self.minuend, self.subtrahend, self.denominator, self.quotient] {
             for limb in target.0 {
                 dst.write_target(limb)?;
             }
@@ -239,6 +247,6 @@ impl SimpleGenerator<F, D> for CubicQuotient {
         let mut read = || -> IoResult<CubicTarget> {
             Ok(CubicTarget([src.read_target()?, src.read_target()?, src.read_target()?]))
         };
-        Ok(Self { numerator: read()?, denominator: read()?, quotient: read()? })
+        Ok(Self { minuend: read()?, subtrahend: read()?, denominator: read()?, quotient: read()? })
     }
 }

@@ -329,6 +329,7 @@ mod tests {
         config.fri_config.num_query_rounds = 2;
         config.fri_config.proof_of_work_bits = 3;
         config.fri_config.cap_height = 1;
+        config.security_bits = 1;
         let mut builder = CircuitBuilder::<F, 2>::new(config);
         let x = builder.add_virtual_target();
         let square = builder.square(x);
