@@ -1,1 +1,18 @@
-//! .
+//! The state tree over a store: what the node and the committee run the kernel on, and where a prover's hints come from.
+//!
+//! * [`StateTree`] is the indexed Merkle tree: objects by key, nodes by height and position, one batched update per block.
+//! * [`Execution`] runs the kernel natively, block by block, each block's writes in an overlay until it is sealed.
+//! * [`witness_block`] executes a block again and records what the proven image must be told.
+//! * [`apply_chunk`] rebuilds state from batch data alone, and checks it.
+
+mod execution;
+mod rebuild;
+mod store;
+mod tree;
+mod witness;
+
+pub use execution::{Execution, Sealed, TreeOpenings};
+pub use rebuild::{RebuildError, apply_chunk};
+pub use store::{Leaf, MemoryStore, Store};
+pub use tree::{AbsenceOrLeaf, Changes, Proof, StateTree, TreeError};
+pub use witness::{BlockItems, witness_block, witness_segment};
