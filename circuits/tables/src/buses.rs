@@ -8,6 +8,8 @@
 //!   must not do is wrap around p: the verifier checks that all lookups of all rows together stay below p.
 //! * An **exchange** bus carries *tokens*. Every send is taken by exactly one receive; every multiplicity on it is constrained to be
 //!   0 or 1 by its table.
+//! * A **definition** bus carries the *values* of one table's own computation, by name. A row defines a name a free number of
+//!   times, other rows of the same table use it. No two rows define one name, so all uses of a name see one value.
 //!
 //! The balance is an identity of rational functions at a challenge that is drawn after the traces are committed (logUp). Messages of different
 //! buses are told apart by their bus's offset, messages of one bus have one width; the shared gadget checks both.
@@ -24,6 +26,8 @@ pub enum Kind {
     Lookup,
     /// Sends and receives meet one to one.
     Exchange,
+    /// One row of a table defines a name, others of the same table use it.
+    Definition,
 }
 
 /// A bus and its description.
@@ -98,12 +102,12 @@ pub const PROGRAM: Bus = Bus {
 pub const ARITHMETIC: Bus = Bus {
     name: "ARITHMETIC",
     kind: Kind::Lookup,
-    message: &["operation", "left", "right", "result"],
+    message: &["operation", "offset", "left", "right", "result"],
     senders: &["cpu"],
     receivers: &["bitwise", "narrow", "product", "quotient"],
     argument: "Every row of a receiver states a fact `result = operation(left, right)` for words `left` and `right`, with `result` a word, whatever \
-        its multiplicity. Operation codes are distinct across the receivers, so a fact of one cannot stand for another's. The \
-        sender's operands are words: they come from memory, or are immediates of the program.",
+        its multiplicity; for narrow loads and stores `offset` is the place of the bytes in the word, otherwise it is 0. Operation \
+        codes are distinct across the receivers, so a fact of one cannot stand for another's, and the code is the program's.",
 };
 
 /// Sixteen-bit range check.
@@ -159,8 +163,54 @@ pub const CALL: Bus = Bus {
         takes it cannot be proven, and a table cannot act on memory without a call.",
 };
 
+/// Words of memory for the precompiles, two at a time.
+pub const TRANSFER: Bus = Bus {
+    name: "TRANSFER",
+    kind: Kind::Exchange,
+    message: &["timestamp", "address", "has_second", "is_canonical", "old_0", "old_1", "new_0", "new_1"],
+    senders: &["sponge", "tree", "keccak", "curve"],
+    receivers: &["transfer"],
+    argument: "A token says: at this time the two words at `address` were found as `old` and left as `new`. The receiver takes it once, makes the         two accesses on MEMORY and makes sure that `new` are words, and of a canonical field element where the token asks for it. An         access without a token, or a token without its access, leaves a bus unbalanced.",
+};
+
+/// The Poseidon2 permutation.
+pub const PERMUTATION: Bus = Bus {
+    name: "PERMUTATION",
+    kind: Kind::Lookup,
+    message: &[
+        "input_0", "input_1", "input_2", "input_3", "input_4", "input_5", "input_6", "input_7", "half", "output_0", "output_1",
+        "output_2", "output_3",
+    ],
+    senders: &["sponge", "tree"],
+    receivers: &["permutation"],
+    argument: "Every row of the receiver states two facts: the first (half 0) and the second (half 1) four elements of the permutation of its         input, whatever their multiplicities.",
+};
+
+/// The 256-bit values of an `ecrecover`, by call and name.
+pub const CURVE_VALUE: Bus = Bus {
+    name: "CURVE_VALUE",
+    kind: Kind::Definition,
+    message: &[
+        "clock", "name", "limb_0", "limb_1", "limb_2", "limb_3", "limb_4", "limb_5", "limb_6", "limb_7", "limb_8", "limb_9",
+        "limb_10", "limb_11", "limb_12", "limb_13", "limb_14", "limb_15",
+    ],
+    senders: &["curve"],
+    receivers: &["curve"],
+    argument: "Which row of a call defines a name is fixed by preprocessed columns, each name in one row only; name 0 is used by nobody. A call's         clock names it: CALL gives each clock to one block of rows, and a block that takes no call has no multiplicities.",
+};
+
+/// The 32-bit words of the scalars of an `ecrecover`.
+pub const CURVE_WORD: Bus = Bus {
+    name: "CURVE_WORD",
+    kind: Kind::Exchange,
+    message: &["clock", "position", "word"],
+    senders: &["curve"],
+    receivers: &["curve"],
+    argument: "Positions are preprocessed: each of the sixteen words of a call is sent by one row, from the limbs of the scalar, and taken by         one row, from the bits that chose the points.",
+};
+
 /// Every bus that core tables use, and those that precompile tables add.
-pub const ALL: &[&Bus] = &[&MEMORY, &PROGRAM, &ARITHMETIC, &RANGE, &SIGN, &POWER, &AND, &CALL];
+pub const ALL: &[&Bus] = &[&MEMORY, &PROGRAM, &ARITHMETIC, &RANGE, &SIGN, &POWER, &AND, &CALL, &TRANSFER, &PERMUTATION, &CURVE_VALUE, &CURVE_WORD];
 
 /// Looks a bus up by name.
 #[must_use]
@@ -197,7 +247,7 @@ impl Bus {
         message: impl IntoIterator<Item = AB::Expr>,
         multiplicity: impl Into<AB::Expr>,
     ) {
-        debug_assert!(self.kind == Kind::Lookup, "tokens are received, not provided");
+        debug_assert!(self.kind != Kind::Exchange, "tokens are received, not provided");
         builder.push_interaction(self.name, message, Count::provided(-multiplicity.into()));
     }
 }

@@ -25,9 +25,23 @@ macro_rules! columns {
         }
     ) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug)]
         pub struct $name<T> {
             $( $(#[$field_meta])* pub $field: $crate::columns::column_type!(T $(, $count)?), )*
+        }
+
+        // Derives do not take a field's type from a macro.
+        impl<T: Copy> Clone for $name<T> {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+
+        impl<T: Copy> Copy for $name<T> {}
+
+        impl<T: core::fmt::Debug> core::fmt::Debug for $name<T> {
+            fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                formatter.debug_struct(stringify!($name))$( .field(stringify!($field), &self.$field) )*.finish()
+            }
         }
 
         impl $name<()> {

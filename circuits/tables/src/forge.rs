@@ -121,7 +121,7 @@ fn broken<T: Forgeable>(
         for (name, fields, count) in collect.messages.drain(..) {
             let bus = buses::by_name(name).expect("declared");
             match bus.kind {
-                Kind::Exchange => {
+                Kind::Exchange | Kind::Definition => {
                     let key = (name, fields.iter().map(Felt::as_canonical_u64).collect());
                     *net.entry(key).or_insert(Felt::ZERO) += count;
                 }
@@ -154,7 +154,7 @@ fn honest_tokens<T: Forgeable>(honest: &Honest<T>, preprocessed: Option<&Trace>)
     for row in 0..honest.trace.height() {
         instance.evaluate(row, &mut collect);
         for (name, fields, count) in collect.messages.drain(..) {
-            if buses::by_name(name).expect("declared").kind == Kind::Exchange {
+            if buses::by_name(name).expect("declared").kind != Kind::Lookup {
                 let key = (name, fields.iter().map(Felt::as_canonical_u64).collect());
                 *net.entry(key).or_insert(Felt::ZERO) += count;
             }

@@ -10,6 +10,8 @@ pub mod check;
 mod columns;
 #[cfg(test)]
 mod forge;
+pub mod poseidon2;
+pub mod transfer;
 
 /// The field that traces are over: p = 2^64 − 2^32 + 1. A 32-bit word is one element, and the product of two words is below p.
 pub type Felt = p3_goldilocks::Goldilocks;

@@ -1,0 +1,5 @@
+#![doc = include_str!("README.md")]
+
+pub mod permutation;
+pub mod sponge;
+pub mod tree;

@@ -1,0 +1,250 @@
+use joule_machine::{
+    Records,
+    layout::{SLOT_PRECOMPILE, SLOT_PRECOMPILE_OUTPUT},
+    poseidon2::{hash_words, to_words},
+    records::{Access, HashEvent},
+};
+use p3_field::{PrimeCharacteristicRing, PrimeField64};
+use p3_matrix::Matrix;
+use proptest::prelude::*;
+
+use super::{Sponge, columns::SpongeColumns, trace::trace};
+use crate::{
+    Felt,
+    check::Trace,
+    forge::{By, Free, Honest, catches, every_cell_counts, forgery},
+    poseidon2::{
+        permutation::{self, Permutation},
+        tree::tests::{is_permutation, messages},
+    },
+};
+
+/// A hash of `words`; the digest goes where `output_address` says.
+fn event(clock: u32, tag: u32, words: &[u32], output_address: u32) -> HashEvent {
+    let input_address = 0x40_0000;
+    let access = |address, before, after, timestamp: u32| Access {
+        address,
+        before,
+        after,
+        previous_timestamp: timestamp - 1 - address % 97,
+    };
+    let timestamp = clock + SLOT_PRECOMPILE;
+    let digest = to_words(&hash_words(tag, words));
+    let at = |index: usize| 4 * index as u32;
+    HashEvent {
+        clock,
+        input_address,
+        output_address,
+        tag,
+        arguments: [(11, words.len() as u32), (12, output_address), (13, tag)]
+            .map(|(register, value)| access(register, value, value, timestamp)),
+        input: words
+            .iter()
+            .enumerate()
+            .map(|(index, &word)| access(input_address + at(index), word, word, timestamp))
+            .collect(),
+        output: core::array::from_fn(|index| {
+            access(output_address + at(index), 77, digest[index], clock + SLOT_PRECOMPILE_OUTPUT)
+        }),
+    }
+}
+
+/// Rows 0 to 5: six words. Rows 6 to 10: none. Rows 11 to 16: eight words. Then padding.
+fn honest() -> Honest<Sponge> {
+    let hashes = [
+        event(1_000, 1, &[1, 2, 3, 4, 5, 6], 0x50_0000),
+        event(2_000, 2, &[], 0x50_0000),
+        event(3_000, 7, &[9; 8], 0x60_0000),
+    ];
+    Honest::new(Sponge, trace(&hashes, 32)).with_facts(is_permutation)
+}
+
+fn edit(trace: &mut Trace, row: usize, change: impl FnOnce(&mut SpongeColumns<Felt>)) {
+    let width = trace.width;
+    let row = &mut trace.values[row * width..(row + 1) * width];
+    let mut columns = SpongeColumns::read(row);
+    change(&mut columns);
+    columns.write(row);
+}
+
+fn permuted(row: &SpongeColumns<Felt>) -> [Felt; 8] {
+    use p3_symmetric::Permutation as _;
+    let mut state = core::array::from_fn(|i| if i < 4 { row.words[i] } else { row.capacity[i - 4] });
+    p3_goldilocks::default_goldilocks_poseidon2_8().permute_mut(&mut state);
+    state
+}
+
+/// Makes the digest stored in the four rows from `row` on `digest`.
+fn store(trace: &mut Trace, row: usize, digest: [Felt; 4]) {
+    for index in 0..4 {
+        edit(trace, row + index, |columns| {
+            for place in 0..4 - index {
+                columns.output[place] = digest[index + place];
+            }
+            let element = digest[index].as_canonical_u64();
+            columns.words[2] = Felt::from_u32(element as u32);
+            columns.words[3] = Felt::from_u32((element >> 32) as u32);
+        });
+    }
+}
+
+/// Absorbs the last block of row `row` again after a change, and stores what comes out.
+fn absorb_last(trace: &mut Trace, row: usize, change: impl FnOnce(&mut SpongeColumns<Felt>)) {
+    let mut digest = [Felt::ZERO; 4];
+    edit(trace, row, |columns| {
+        change(columns);
+        columns.output = core::array::from_fn(|index| permuted(columns)[index]);
+        digest = columns.output;
+    });
+    store(trace, row + 1, digest);
+}
+
+const PADDING: usize = 17;
+
+#[test]
+fn forgeries_are_caught() {
+    let one = Felt::ONE;
+    catches(
+        &honest(),
+        [
+            forgery("serves a call half", |t| edit(t, 0, |row| row.is_first = Felt::TWO), By::These(&["CALL", "S1", "S4", "S9"])),
+            forgery(
+                "is a block and a part of the digest at once",
+                |t| edit(t, PADDING + 1, |row| { row.is_absorb = Felt::ONE; row.is_store[3] = Felt::ONE; }),
+                By::These(&["S2"]),
+            ),
+            forgery("takes a call without absorbing", |t| edit(t, PADDING + 2, |row| row.is_first = Felt::ONE), By::These(&["S3"])),
+            forgery("starts in the middle", |t| edit(t, 0, |row| row.is_first = Felt::ZERO), By::These(&["S4", "CALL"])),
+            forgery("ends in the middle", |t| edit(t, 31, |row| row.is_store[0] = Felt::ONE), By::These(&["S5"])),
+            forgery(
+                "stops absorbing and stores nothing",
+                |t| edit(t, 11, |row| { row.is_absorb = Felt::ZERO; row.is_first = Felt::ZERO; row.has = [Felt::ZERO; 4]; }),
+                By::These(&["S6", "CALL", "TRANSFER"]),
+            ),
+            forgery("stores a digest of nothing", |t| edit(t, PADDING + 1, |row| row.is_store[0] = Felt::ONE), By::These(&["S7"])),
+            forgery("leaves an element unstored", |t| edit(t, 4, |row| row.is_store[2] = Felt::ZERO), By::These(&["S7"])),
+            forgery(
+                "stores the digest elsewhere",
+                |t| (3..6).for_each(|row| edit(t, row, |row| row.output_address += Felt::from_u32(64))),
+                By::These(&["S8", "TRANSFER", "S21", "MEMORY"]),
+            ),
+            forgery("skips words", |t| edit(t, 0, |row| row.done = Felt::from_u32(4)), By::These(&["S9", "S11", "TRANSFER"])),
+            forgery(
+                "hashes under another tag",
+                |t| absorb_last(t, 6, |row| row.capacity[0] += Felt::ONE),
+                By::These(&["S10", "TRANSFER"]),
+            ),
+            forgery(
+                "absorbs a block twice",
+                |t| edit(t, 1, |row| { row.done = Felt::ZERO; row.has = [Felt::ONE; 4]; }),
+                By::These(&["S11", "S16", "TRANSFER"]),
+            ),
+            forgery(
+                "starts over between blocks",
+                |t| absorb_last(t, 1, |row| row.capacity = [1, 6, 0, 0].map(Felt::from_u32)),
+                By::These(&["S12", "TRANSFER"]),
+            ),
+            forgery(
+                "leaves a hole in a block",
+                |t| edit(t, 1, |row| row.has = [1, 0, 1, 0].map(Felt::from_u32)),
+                By::These(&["S13", "S17", "TRANSFER"]),
+            ),
+            forgery("skips the end of a block", |t| edit(t, 0, |row| row.has[3] = Felt::ZERO), By::These(&["S14", "S17", "TRANSFER"])),
+            forgery(
+                "appends an empty block",
+                |t| edit(t, 1, |row| row.has = [Felt::ZERO; 4]),
+                By::These(&["S15", "S16", "S17", "TRANSFER"]),
+            ),
+            forgery(
+                "leaves out the last word",
+                |t| absorb_last(t, 1, |row| { row.has[1] = Felt::ZERO; row.words[1] = Felt::ZERO; }),
+                By::These(&["S16", "TRANSFER"]),
+            ),
+            forgery("pads with something else", |t| absorb_last(t, 1, |row| row.words[3] = Felt::ONE), By::These(&["S17", "TRANSFER"])),
+            forgery(
+                "stores another digest",
+                |t| store(t, 2, [5; 4].map(Felt::from_u32)),
+                By::These(&["S18", "TRANSFER"]),
+            ),
+            forgery("stores another word", |t| edit(t, 2, |row| row.words[2] += Felt::ONE), By::These(&["S19", "TRANSFER"])),
+            forgery(
+                "stores an element that is not the digest's",
+                |t| edit(t, 3, |row| { row.output[0] += Felt::ONE; row.words[2] += Felt::ONE; }),
+                By::These(&["S20", "TRANSFER"]),
+            ),
+            forgery(
+                "reads another length",
+                move |t| edit(t, 2, |row| row.argument -= one),
+                By::These(&["S21", "MEMORY"]),
+            ),
+            forgery(
+                "hashes more words than there may be",
+                |t| (11..17).for_each(|row| edit(t, row, |row| {
+                    row.length = Felt::from_u32(4097);
+                    row.argument = if row.is_store[0] == Felt::ONE { row.length } else if row.is_store[3] == Felt::ONE { -Felt::ONE } else { row.argument };
+                })),
+                By::These(&["RANGE", "S10", "S16", "MEMORY"]),
+            ),
+            forgery("permutes wrongly", |t| store_output(t), By::These(&["PERMUTATION", "TRANSFER"])),
+        ],
+    );
+}
+
+fn store_output(trace: &mut Trace) {
+    let digest = [1, 2, 3, 4].map(Felt::from_u32);
+    edit(trace, 1, |row| row.output = digest);
+    store(trace, 2, digest);
+}
+
+#[test]
+fn every_cell_is_bound() {
+    fn is_padding(row: &[Felt]) -> bool {
+        row[0] == Felt::ZERO && row[3..7].iter().all(|&flag| flag == Felt::ZERO)
+    }
+    fn is_store(row: &[Felt]) -> bool {
+        row[3..7].contains(&Felt::ONE)
+    }
+    let mut free = Vec::new();
+    let mut allow = |column: &'static str, when, reason| free.push(Free { column, when, reason });
+    for column in ["clock", "input_address", "output_address", "length", "tag"] {
+        allow(column, is_padding as fn(&[Felt]) -> bool, "padding belongs to no call");
+    }
+    allow("done", |row| is_padding(row) || is_store(row), "only blocks are counted");
+    for column in ["words[0]", "words[1]", "words[2]", "words[3]"] {
+        allow(column, is_padding, "padding touches nothing");
+    }
+    for column in ["capacity[0]", "capacity[1]", "capacity[2]", "capacity[3]"] {
+        allow(column, |row| is_padding(row) || is_store(row), "only blocks have a capacity");
+    }
+    for column in ["output[1]", "output[2]", "output[3]"] {
+        allow(column, |row| is_padding(row) || row[6] == Felt::ONE, "nothing is left of the digest");
+    }
+    allow("output[0]", is_padding, "padding has no digest");
+    for column in ["previous_timestamp", "gap_low"] {
+        allow(column, |row| !row[3..6].contains(&Felt::ONE), "only three rows read an argument");
+    }
+    every_cell_counts(&honest(), &SpongeColumns::<()>::names(), &free);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever is hashed, the rows of the sponge and the permutations it looks up fit together, and what is stored is the hash.
+    #[test]
+    fn hashes_balance(tag in any::<u32>(), words in prop::collection::vec(any::<u32>(), 0..20)) {
+        let hashes = [event(400, tag, &words, 0x50_0000), event(800, 1, &[1; 4], 0x50_0000)];
+        let records = Records { hashes: hashes.to_vec(), ..Default::default() };
+        let uses = permutation::trace::uses(&records);
+        prop_assert_eq!(uses.len(), permutation::trace::rows(&records));
+        let pool = permutation::trace::trace(&uses, uses.len().next_power_of_two());
+        let trace = trace(&hashes, super::trace::rows(&records).next_power_of_two());
+        prop_assert!(trace.height() >= 10);
+        let mut sums = std::collections::BTreeMap::<Vec<u64>, Felt>::new();
+        for (name, fields, count) in messages(&Permutation, &pool).into_iter().chain(messages(&Sponge, &trace)) {
+            if name == "PERMUTATION" {
+                *sums.entry(fields.iter().map(Felt::as_canonical_u64).collect()).or_default() += count;
+            }
+        }
+        prop_assert!(sums.values().all(|&sum| sum == Felt::ZERO));
+    }
+}
