@@ -128,13 +128,13 @@ fn forgeries_are_caught() {
                         edit(t, row, |columns| { columns.is_load = Felt::ONE; columns.index = Felt::from_usize(row - 126); });
                     }
                 },
-                By::These(&["R6", "R10", "TRANSFER"]),
+                By::These(&["R6", "R11", "TRANSFER"]),
             ),
             forgery("counts from one", |t| edit(t, 2, |row| row.index = Felt::ONE), By::These(&["R7", "TRANSFER"])),
             forgery(
                 "skips a level",
                 move |t| edit(t, level(31), |row| { row.is_level = Felt::ZERO; row.is_end = Felt::ZERO; }),
-                By::These(&["R7", "R8", "R9"]),
+                By::These(&["R8", "R9"]),
             ),
             forgery(
                 "stores without having climbed",
