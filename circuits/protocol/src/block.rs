@@ -248,9 +248,8 @@ impl FinishedChunk {
     }
 
     /// The chunk's bytes.
-    pub fn into_bytes(mut self) -> Vec<u8> {
-        self.0.drain(..ChunkWriter::ROOM);
-        self.0
+    pub fn bytes(&self) -> &[u8] {
+        &self.0[ChunkWriter::ROOM..]
     }
 }
 

@@ -1,5 +1,7 @@
 //! Calls to the system contracts, in strict ABI encoding.
 
+use alloc::vec::Vec;
+
 use crate::{
     Address, Amount,
     CallKind::{
@@ -64,31 +66,53 @@ pub enum CallKind {
     Unknown,
 }
 
-impl CallKind {
-    /// The kind of a call to `contract`.
-    pub fn of(contract: SystemContract, data: &[u8]) -> Self {
-        match (contract, selector(data)) {
-            (SystemContract::Jobs, 0xd578_8908) => PostJob,
-            (SystemContract::Jobs, 0xe37c_b514) => ClaimJob,
-            (SystemContract::Jobs, 0xe438_10ec) => ReleaseJob,
-            (SystemContract::Jobs, 0x7d26_4e32) => SettleJob,
-            (SystemContract::Jobs, 0xbe96_1d88) => CancelJob,
-            (SystemContract::Jobs, 0x9bc6_270a) => ExpireJob,
-            (SystemContract::Devices, 0x4dbc_06ca) => RegisterDevice,
-            (SystemContract::Devices, 0x1076_7904) => AddStake,
-            (SystemContract::Devices, 0x6b85_4254) => RetireDevice,
-            (SystemContract::Devices, 0xc23a_5cea) => WithdrawStake,
-            (SystemContract::Channels, 0x2abb_5e9d) => OpenChannel,
-            (SystemContract::Channels, 0x7ea1_fccc) => TopUpChannel,
-            (SystemContract::Channels, 0xf064_6517) => RedeemVoucher,
-            (SystemContract::Channels, 0x0ccd_f1f0) => CloseChannel,
-            (SystemContract::Channels, 0x02a5_b57b) => CloseChannelTogether,
-            (SystemContract::Channels, 0x164b_2d0b) => FinaliseChannel,
-            (SystemContract::Bridge, 0x08fa_b167) => Withdraw,
-            _ => Unknown,
-        }
-    }
+/// Declares the functions of the system contracts once: contract, selector, kind.
+macro_rules! functions {
+    ($( $contract:ident $selector:literal $kind:ident )*) => {
+        impl CallKind {
+            /// Every function there is.
+            pub const FUNCTIONS: &[Self] = &[$( $kind ),*];
 
+            /// The kind of a call to `contract`.
+            pub fn of(contract: SystemContract, data: &[u8]) -> Self {
+                match (contract, selector(data)) {
+                    $( (SystemContract::$contract, $selector) => $kind, )*
+                    _ => Unknown,
+                }
+            }
+
+            /// Contract and selector of a function; `None` for a transfer and an unknown call.
+            pub const fn function(self) -> Option<(SystemContract, u32)> {
+                match self {
+                    $( $kind => Some((SystemContract::$contract, $selector)), )*
+                    Transfer | Unknown => None,
+                }
+            }
+        }
+    };
+}
+
+functions! {
+    Jobs 0xd578_8908 PostJob
+    Jobs 0xe37c_b514 ClaimJob
+    Jobs 0xe438_10ec ReleaseJob
+    Jobs 0x7d26_4e32 SettleJob
+    Jobs 0xbe96_1d88 CancelJob
+    Jobs 0x9bc6_270a ExpireJob
+    Devices 0x4dbc_06ca RegisterDevice
+    Devices 0x1076_7904 AddStake
+    Devices 0x6b85_4254 RetireDevice
+    Devices 0xc23a_5cea WithdrawStake
+    Channels 0x2abb_5e9d OpenChannel
+    Channels 0x7ea1_fccc TopUpChannel
+    Channels 0xf064_6517 RedeemVoucher
+    Channels 0x0ccd_f1f0 CloseChannel
+    Channels 0x02a5_b57b CloseChannelTogether
+    Channels 0x164b_2d0b FinaliseChannel
+    Bridge 0x08fa_b167 Withdraw
+}
+
+impl CallKind {
     /// Whether the fee may come out of what the call credits, so that a worker with nothing can be paid.
     pub fn pays_from_credit(self) -> bool {
         matches!(self, SettleJob | RedeemVoucher)
@@ -313,5 +337,128 @@ impl Call {
             Transfer | Unknown => return None,
         };
         input.end(call)
+    }
+}
+
+/// Writes static ABI words in order.
+#[derive(Default)]
+struct Encoder(Vec<u8>);
+
+impl Encoder {
+    fn low(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(&[0; 32][bytes.len()..]);
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn number(&mut self, number: impl Into<u128>) {
+        self.low(&number.into().to_be_bytes());
+    }
+
+    /// A `bytes` argument behind `offset` bytes of static words. No signature is written as 65 zero bytes, which no signature equals.
+    fn signature(&mut self, offset: u64, signature: Option<&Signature>) {
+        self.number(offset);
+        self.number(65_u64);
+        self.0.extend_from_slice(&signature.map_or([0; 65], Signature::to_bytes));
+        self.0.extend_from_slice(&[0; 31]);
+    }
+}
+
+impl Call {
+    /// What the call does.
+    pub fn kind(&self) -> CallKind {
+        match self {
+            Self::PostJob { .. } => PostJob,
+            Self::ClaimJob { .. } => ClaimJob,
+            Self::ReleaseJob { .. } => ReleaseJob,
+            Self::SettleJob { .. } => SettleJob,
+            Self::CancelJob { .. } => CancelJob,
+            Self::ExpireJob { .. } => ExpireJob,
+            Self::RegisterDevice { .. } => RegisterDevice,
+            Self::AddStake { .. } => AddStake,
+            Self::RetireDevice { .. } => RetireDevice,
+            Self::WithdrawStake { .. } => WithdrawStake,
+            Self::OpenChannel { .. } => OpenChannel,
+            Self::TopUpChannel { .. } => TopUpChannel,
+            Self::RedeemVoucher { .. } => RedeemVoucher,
+            Self::CloseChannel { .. } => CloseChannel,
+            Self::CloseChannelTogether { .. } => CloseChannelTogether,
+            Self::FinaliseChannel { .. } => FinaliseChannel,
+            Self::Withdraw { .. } => Withdraw,
+        }
+    }
+
+    /// The contract to call and the calldata: selector and strict ABI encoding.
+    pub fn encode(&self) -> (Address, Vec<u8>) {
+        let (contract, selector) = self.kind().function().expect("every call is a function of a contract");
+        let mut out = Encoder(selector.to_be_bytes().to_vec());
+        match self {
+            Self::PostJob { model, input_hash, unit_price, unit_limit, deadline, minimum_tier, device, bond } => {
+                out.low(&model.0);
+                out.low(&input_hash.0);
+                out.number(*unit_price);
+                out.number(*unit_limit);
+                out.number(*deadline);
+                out.number(*minimum_tier);
+                out.low(&device.0);
+                out.number(*bond);
+            }
+            Self::ClaimJob { client, client_nonce, device } => {
+                out.low(&client.0);
+                out.number(*client_nonce);
+                out.low(&device.0);
+            }
+            Self::ReleaseJob { client, client_nonce }
+            | Self::ExpireJob { client, client_nonce }
+            | Self::FinaliseChannel { client, client_nonce } => {
+                out.low(&client.0);
+                out.number(*client_nonce);
+            }
+            Self::SettleJob { receipt, signature } => {
+                out.low(&receipt.client.0);
+                out.number(receipt.client_nonce);
+                out.low(&receipt.device.0);
+                for hash in [receipt.model, receipt.runtime, receipt.input_hash, receipt.output_hash] {
+                    out.low(&hash.0);
+                }
+                out.number(receipt.units);
+                out.number(receipt.unit_price);
+                out.number(receipt.started_at);
+                out.number(receipt.finished_at);
+                out.number(receipt.tier);
+                out.low(&receipt.evidence.0);
+                out.signature(14 * 32, signature.as_ref());
+            }
+            Self::CancelJob { client_nonce }
+            | Self::TopUpChannel { client_nonce }
+            | Self::CloseChannel { client_nonce } => {
+                out.number(*client_nonce);
+            }
+            Self::RegisterDevice { device, payout, class, consent } => {
+                out.low(&device.0);
+                out.low(&payout.0);
+                out.number(*class);
+                out.signature(4 * 32, consent.as_ref());
+            }
+            Self::AddStake { device } | Self::RetireDevice { device } | Self::WithdrawStake { device } => {
+                out.low(&device.0);
+            }
+            Self::OpenChannel { payee } => out.low(&payee.0),
+            Self::RedeemVoucher { voucher, signature } => {
+                out.low(&voucher.client.0);
+                out.number(voucher.client_nonce);
+                out.low(&voucher.payee.0);
+                out.number(voucher.cumulative);
+                out.signature(5 * 32, signature.as_ref());
+            }
+            Self::CloseChannelTogether { client_nonce, payee_signature } => {
+                out.number(*client_nonce);
+                out.signature(2 * 32, payee_signature.as_ref());
+            }
+            Self::Withdraw { l1_recipient, amount } => {
+                out.low(&l1_recipient.0);
+                out.number(*amount);
+            }
+        }
+        (contract.address(), out.0)
     }
 }
