@@ -5,6 +5,7 @@
 //! [`crate::check`] has the builder that keeps names.
 
 use p3_air::{AirBuilder, NamedAirBuilder, PassthroughNamedAirBuilder};
+use p3_field::PrimeCharacteristicRing;
 use p3_lookup::{Count, InteractionBuilder};
 
 use crate::Felt;
@@ -124,4 +125,21 @@ impl<AB: InteractionBuilder> InteractionBuilder for Unnamed<'_, AB> {
     fn num_exclusive_interactions(&self) -> usize {
         self.0.num_exclusive_interactions()
     }
+}
+
+/// The word of four bytes, least significant first.
+pub fn from_bytes<AB: TableBuilder>(bytes: [AB::Var; 4]) -> AB::Expr {
+    let [first, second, third, fourth] = bytes;
+    fourth * Felt::from_u32(1 << 24) + third * Felt::from_u32(1 << 16) + second * Felt::from_u32(1 << 8) + first
+}
+
+/// The word of two 16-bit limbs, least significant first.
+pub fn from_limbs<AB: TableBuilder>(limbs: [AB::Var; 2]) -> AB::Expr {
+    let [low, high] = limbs;
+    high * Felt::from_u32(1 << 16) + low
+}
+
+/// The sum of flags.
+pub fn sum<AB: TableBuilder, const N: usize>(flags: [AB::Var; N]) -> AB::Expr {
+    flags.into_iter().map(Into::into).sum()
 }

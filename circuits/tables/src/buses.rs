@@ -178,8 +178,8 @@ pub const PERMUTATION: Bus = Bus {
     name: "PERMUTATION",
     kind: Kind::Lookup,
     message: &[
-        "input_0", "input_1", "input_2", "input_3", "input_4", "input_5", "input_6", "input_7", "half", "output_0", "output_1",
-        "output_2", "output_3",
+        "input_0", "input_1", "input_2", "input_3", "input_4", "input_5", "input_6", "input_7", "half", "output_0",
+        "output_1", "output_2", "output_3",
     ],
     senders: &["sponge", "tree"],
     receivers: &["permutation"],
@@ -191,8 +191,8 @@ pub const CURVE_VALUE: Bus = Bus {
     name: "CURVE_VALUE",
     kind: Kind::Definition,
     message: &[
-        "clock", "name", "limb_0", "limb_1", "limb_2", "limb_3", "limb_4", "limb_5", "limb_6", "limb_7", "limb_8", "limb_9",
-        "limb_10", "limb_11", "limb_12", "limb_13", "limb_14", "limb_15",
+        "clock", "name", "limb_0", "limb_1", "limb_2", "limb_3", "limb_4", "limb_5", "limb_6", "limb_7", "limb_8",
+        "limb_9", "limb_10", "limb_11", "limb_12", "limb_13", "limb_14", "limb_15",
     ],
     senders: &["curve"],
     receivers: &["curve"],
@@ -210,7 +210,20 @@ pub const CURVE_WORD: Bus = Bus {
 };
 
 /// Every bus that core tables use, and those that precompile tables add.
-pub const ALL: &[&Bus] = &[&MEMORY, &PROGRAM, &ARITHMETIC, &RANGE, &SIGN, &POWER, &AND, &CALL, &TRANSFER, &PERMUTATION, &CURVE_VALUE, &CURVE_WORD];
+pub const ALL: &[&Bus] = &[
+    &MEMORY,
+    &PROGRAM,
+    &ARITHMETIC,
+    &RANGE,
+    &SIGN,
+    &POWER,
+    &AND,
+    &CALL,
+    &TRANSFER,
+    &PERMUTATION,
+    &CURVE_VALUE,
+    &CURVE_WORD,
+];
 
 /// Looks a bus up by name.
 #[must_use]

@@ -6,8 +6,8 @@ use p3_field::PrimeCharacteristicRing;
 use super::columns::TransferColumns;
 use crate::{
     Felt,
-    buses::{self, MemoryAccess, TRANSFER, space},
     builder::TableBuilder,
+    buses::{self, MemoryAccess, TRANSFER, space},
 };
 
 /// The transfer table.
@@ -35,7 +35,10 @@ impl<AB: TableBuilder> Air<AB> for Transfer {
         builder.assert_bool_named(row.is_real, "F1 is_real is a bit");
         builder.assert_bool_named(row.has_second, "F1 has_second is a bit");
         // A row without a token must not touch memory: has_second counts accesses by itself.
-        builder.assert_zero_named(has_second.clone() * (AB::Expr::ONE - is_real.clone()), "F2 a second word needs a first");
+        builder.assert_zero_named(
+            has_second.clone() * (AB::Expr::ONE - is_real.clone()),
+            "F2 a second word needs a first",
+        );
         // The token's fields of a missing word are fixed, so that the sender's arithmetic can rely on them.
         let is_single = AB::Expr::ONE - has_second.clone();
         builder.assert_zero_named(is_single.clone() * row.old[1], "F3 a missing old word is zero");

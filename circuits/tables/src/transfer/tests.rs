@@ -1,5 +1,5 @@
-use p3_field::PrimeCharacteristicRing;
 use joule_machine::records::Access;
+use p3_field::PrimeCharacteristicRing;
 
 use super::{
     Transfer,

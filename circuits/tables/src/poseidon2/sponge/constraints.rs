@@ -43,14 +43,28 @@ impl<AB: TableBuilder> Air<AB> for Sponge {
         }
         builder.assert_bool_named(is_absorb.clone() + is_store.clone(), "S2 a row is of one kind");
         for flag in [row.is_first, row.is_last, row.has[0]] {
-            builder.assert_zero_named(flag * (one.clone() - is_absorb.clone()), "S3 only a block is first, last or has words");
+            builder.assert_zero_named(
+                flag * (one.clone() - is_absorb.clone()),
+                "S3 only a block is first, last or has words",
+            );
         }
 
         // The order of rows. A hash cannot start in the middle, nor end before its digest is stored.
-        builder.when_first_row().assert_zero_named(is_absorb.clone() - row.is_first + is_store.clone(), "S4 the trace starts between hashes");
-        builder.when_last_row().assert_zero_named(is_absorb.clone() + is_store.clone() - row.is_store[3], "S5 the trace ends between hashes");
-        builder.when_transition().assert_zero_named(next.is_absorb - next.is_first - goes_on.clone(), "S6 blocks follow each other up to the last");
-        builder.when_transition().assert_zero_named(next.is_store[0] - is_last.clone(), "S7 the last block is followed by its digest");
+        builder.when_first_row().assert_zero_named(
+            is_absorb.clone() - row.is_first + is_store.clone(),
+            "S4 the trace starts between hashes",
+        );
+        builder.when_last_row().assert_zero_named(
+            is_absorb.clone() + is_store.clone() - row.is_store[3],
+            "S5 the trace ends between hashes",
+        );
+        builder.when_transition().assert_zero_named(
+            next.is_absorb - next.is_first - goes_on.clone(),
+            "S6 blocks follow each other up to the last",
+        );
+        builder
+            .when_transition()
+            .assert_zero_named(next.is_store[0] - is_last.clone(), "S7 the last block is followed by its digest");
         for index in 0..3 {
             builder
                 .when_transition()
@@ -96,17 +110,26 @@ impl<AB: TableBuilder> Air<AB> for Sponge {
             (is_absorb.clone() - row.is_first) * (one.clone() - row.has[0]),
             "S15 only the first block may be empty",
         );
-        builder.assert_zero_named(is_last.clone() * (row.length - row.done - word_count), "S16 all words are absorbed, and no more");
+        builder.assert_zero_named(
+            is_last.clone() * (row.length - row.done - word_count),
+            "S16 all words are absorbed, and no more",
+        );
         for (word, has) in row.words.into_iter().zip(row.has) {
             builder.assert_zero_named(is_absorb.clone() * (one.clone() - has) * word, "S17 room is filled with zeros");
         }
 
         // Storing.
         for index in 0..4 {
-            builder.assert_zero_named(is_last.clone() * (next.output[index] - row.output[index]), "S18 the digest is the last rate");
+            builder.assert_zero_named(
+                is_last.clone() * (next.output[index] - row.output[index]),
+                "S18 the digest is the last rate",
+            );
         }
         let element = row.words[2] + row.words[3] * AB::F::from_u64(1 << 32);
-        builder.assert_zero_named(is_store.clone() * (element - row.output[0]), "S19 the words stored are the next element's");
+        builder.assert_zero_named(
+            is_store.clone() * (element - row.output[0]),
+            "S19 the words stored are the next element's",
+        );
         for index in 0..3 {
             builder.assert_zero_named(
                 (is_store.clone() - row.is_store[3]) * (next.output[index] - row.output[index + 1]),
@@ -115,8 +138,10 @@ impl<AB: TableBuilder> Air<AB> for Sponge {
         }
         let [first, second, third, fourth] = store.clone();
         let limit = AB::Expr::from_u32(HASH_WORDS_MAX) - row.length;
-        let argument =
-            first.clone() * row.length + second.clone() * row.output_address + third.clone() * row.tag + fourth.clone() * limit;
+        let argument = first.clone() * row.length
+            + second.clone() * row.output_address
+            + third.clone() * row.tag
+            + fourth.clone() * limit;
         builder.assert_zero_named(argument - row.argument, "S21 one argument is read in each of three rows");
 
         // The length came from a register, so it is below 2^32: with 4,096 − length below 2^16 it is at most 4,096.
@@ -141,8 +166,16 @@ impl<AB: TableBuilder> Air<AB> for Sponge {
             let [low, high] = words.clone();
             let [old_low, old_high] = words;
             let address = block_address.clone() + AB::F::from_usize(8 * half);
-            let message =
-                [timestamp.clone(), address, row.has[2 * half + 1].into(), AB::Expr::ZERO, old_low, old_high, low, high];
+            let message = [
+                timestamp.clone(),
+                address,
+                row.has[2 * half + 1].into(),
+                AB::Expr::ZERO,
+                old_low,
+                old_high,
+                low,
+                high,
+            ];
             TRANSFER.send(builder, message, row.has[2 * half]);
         }
         let store_index = index + store[3].clone() * AB::F::from_u32(3);

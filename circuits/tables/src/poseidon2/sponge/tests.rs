@@ -107,14 +107,32 @@ fn forgeries_are_caught() {
     catches(
         &honest(),
         [
-            forgery("serves a call half", |t| edit(t, 0, |row| row.is_first = Felt::TWO), By::These(&["CALL", "S1", "S4"])),
+            forgery(
+                "serves a call half",
+                |t| edit(t, 0, |row| row.is_first = Felt::TWO),
+                By::These(&["CALL", "S1", "S4"]),
+            ),
             forgery(
                 "is a block and a part of the digest at once",
-                |t| edit(t, 5, |row| { row.is_absorb = Felt::ONE; row.is_first = Felt::ONE; row.is_last = Felt::ONE; }),
+                |t| {
+                    edit(t, 5, |row| {
+                        row.is_absorb = Felt::ONE;
+                        row.is_first = Felt::ONE;
+                        row.is_last = Felt::ONE;
+                    })
+                },
                 By::These(&["CALL", "PERMUTATION", "S10", "S16", "S17", "S18", "S2", "S7", "S8"]),
             ),
-            forgery("takes a call without absorbing", |t| edit(t, PADDING + 2, |row| row.is_first = Felt::ONE), By::These(&["CALL", "S15", "S3", "S6"])),
-            forgery("starts in the middle", |t| edit(t, 0, |row| row.is_first = Felt::ZERO), By::These(&["S4", "CALL"])),
+            forgery(
+                "takes a call without absorbing",
+                |t| edit(t, PADDING + 2, |row| row.is_first = Felt::ONE),
+                By::These(&["CALL", "S15", "S3", "S6"]),
+            ),
+            forgery(
+                "starts in the middle",
+                |t| edit(t, 0, |row| row.is_first = Felt::ZERO),
+                By::These(&["S4", "CALL"]),
+            ),
             forgery(
                 "ends in the middle",
                 |t| {
@@ -126,17 +144,35 @@ fn forgeries_are_caught() {
             ),
             forgery(
                 "stops absorbing and stores nothing",
-                |t| edit(t, 11, |row| { row.is_absorb = Felt::ZERO; row.is_first = Felt::ZERO; row.has = [Felt::ZERO; 4]; }),
+                |t| {
+                    edit(t, 11, |row| {
+                        row.is_absorb = Felt::ZERO;
+                        row.is_first = Felt::ZERO;
+                        row.has = [Felt::ZERO; 4];
+                    })
+                },
                 By::These(&["S6", "CALL", "TRANSFER"]),
             ),
-            forgery("stores a digest of nothing", |t| edit(t, PADDING + 1, |row| row.is_store[3] = Felt::ONE), By::These(&["S21", "S7", "TRANSFER"])),
-            forgery("leaves an element unstored", |t| edit(t, 4, |row| row.is_store[2] = Felt::ZERO), By::These(&["MEMORY", "S21", "S7", "TRANSFER"])),
+            forgery(
+                "stores a digest of nothing",
+                |t| edit(t, PADDING + 1, |row| row.is_store[3] = Felt::ONE),
+                By::These(&["S21", "S7", "TRANSFER"]),
+            ),
+            forgery(
+                "leaves an element unstored",
+                |t| edit(t, 4, |row| row.is_store[2] = Felt::ZERO),
+                By::These(&["MEMORY", "S21", "S7", "TRANSFER"]),
+            ),
             forgery(
                 "stores the digest elsewhere",
                 |t| (3..6).for_each(|row| edit(t, row, |row| row.output_address += Felt::from_u32(64))),
                 By::These(&["S8", "TRANSFER", "S21"]),
             ),
-            forgery("skips words", |t| edit(t, 0, |row| row.done = Felt::from_u32(4)), By::These(&["S9", "S11", "TRANSFER"])),
+            forgery(
+                "skips words",
+                |t| edit(t, 0, |row| row.done = Felt::from_u32(4)),
+                By::These(&["S9", "S11", "TRANSFER"]),
+            ),
             forgery(
                 "hashes under another tag",
                 |t| absorb_last(t, 6, |row| row.capacity[0] += Felt::ONE),
@@ -144,7 +180,12 @@ fn forgeries_are_caught() {
             ),
             forgery(
                 "absorbs a block twice",
-                |t| edit(t, 1, |row| { row.done = Felt::ZERO; row.has = [Felt::ONE; 4]; }),
+                |t| {
+                    edit(t, 1, |row| {
+                        row.done = Felt::ZERO;
+                        row.has = [Felt::ONE; 4];
+                    })
+                },
                 By::These(&["S11", "S16", "TRANSFER"]),
             ),
             forgery(
@@ -157,7 +198,11 @@ fn forgeries_are_caught() {
                 |t| edit(t, 1, |row| row.has = [1, 0, 1, 0].map(Felt::from_u32)),
                 By::These(&["S13", "S17", "TRANSFER"]),
             ),
-            forgery("skips the end of a block", |t| edit(t, 0, |row| row.has[3] = Felt::ZERO), By::These(&["S14", "S17", "TRANSFER"])),
+            forgery(
+                "skips the end of a block",
+                |t| edit(t, 0, |row| row.has[3] = Felt::ZERO),
+                By::These(&["S14", "S17", "TRANSFER"]),
+            ),
             forgery(
                 "appends an empty block",
                 |t| edit(t, 1, |row| row.has = [Felt::ZERO; 4]),
@@ -165,19 +210,37 @@ fn forgeries_are_caught() {
             ),
             forgery(
                 "leaves out the last word",
-                |t| absorb_last(t, 1, |row| { row.has[1] = Felt::ZERO; row.words[1] = Felt::ZERO; }),
+                |t| {
+                    absorb_last(t, 1, |row| {
+                        row.has[1] = Felt::ZERO;
+                        row.words[1] = Felt::ZERO;
+                    })
+                },
                 By::These(&["S16", "TRANSFER"]),
             ),
-            forgery("pads with something else", |t| absorb_last(t, 1, |row| row.words[3] = Felt::ONE), By::These(&["S17", "TRANSFER"])),
+            forgery(
+                "pads with something else",
+                |t| absorb_last(t, 1, |row| row.words[3] = Felt::ONE),
+                By::These(&["S17", "TRANSFER"]),
+            ),
             forgery(
                 "stores another digest",
                 |t| store(t, 2, [5; 4].map(Felt::from_u32)),
                 By::These(&["S18", "TRANSFER"]),
             ),
-            forgery("stores another word", |t| edit(t, 2, |row| row.words[2] += Felt::ONE), By::These(&["S19", "TRANSFER"])),
+            forgery(
+                "stores another word",
+                |t| edit(t, 2, |row| row.words[2] += Felt::ONE),
+                By::These(&["S19", "TRANSFER"]),
+            ),
             forgery(
                 "stores an element that is not the digest's",
-                |t| edit(t, 3, |row| { row.output[0] += Felt::ONE; row.words[2] += Felt::ONE; }),
+                |t| {
+                    edit(t, 3, |row| {
+                        row.output[0] += Felt::ONE;
+                        row.words[2] += Felt::ONE;
+                    })
+                },
                 By::These(&["S20", "TRANSFER"]),
             ),
             forgery(
@@ -187,10 +250,20 @@ fn forgeries_are_caught() {
             ),
             forgery(
                 "hashes more words than there may be",
-                |t| (11..17).for_each(|row| edit(t, row, |row| {
-                    row.length = Felt::from_u32(4097);
-                    row.argument = if row.is_store[0] == Felt::ONE { row.length } else if row.is_store[3] == Felt::ONE { -Felt::ONE } else { row.argument };
-                })),
+                |t| {
+                    (11..17).for_each(|row| {
+                        edit(t, row, |row| {
+                            row.length = Felt::from_u32(4097);
+                            row.argument = if row.is_store[0] == Felt::ONE {
+                                row.length
+                            } else if row.is_store[3] == Felt::ONE {
+                                -Felt::ONE
+                            } else {
+                                row.argument
+                            };
+                        })
+                    })
+                },
                 By::These(&["RANGE", "S10", "S16", "MEMORY"]),
             ),
             forgery("permutes wrongly", |t| store_output(t), By::These(&["PERMUTATION", "TRANSFER"])),

@@ -94,9 +94,8 @@ fn hash(event: &HashEvent) -> Vec<SpongeColumns<Felt>> {
             output: core::array::from_fn(|left| digest.get(index + left).copied().unwrap_or(Felt::ZERO)),
             argument: argument.map_or(limit, |access| Felt::from_u32(access.after)),
             previous_timestamp: argument.map_or(Felt::ZERO, |access| Felt::from_u32(access.previous_timestamp)),
-            gap_low: argument.map_or(Felt::ZERO, |access| {
-                Felt::from_u32((timestamp - access.previous_timestamp - 1) & 0xffff)
-            }),
+            gap_low: argument
+                .map_or(Felt::ZERO, |access| Felt::from_u32((timestamp - access.previous_timestamp - 1) & 0xffff)),
             ..common
         });
     }

@@ -39,15 +39,18 @@ impl<AB: TableBuilder> Air<AB> for Tree {
         }
         builder.assert_bool_named(is_real.clone(), "R2 a row is of one kind");
         builder.assert_zero_named(row.is_end * (one.clone() - is_real.clone()), "R3 padding ends nothing");
-        let last = row.is_load * AB::F::from_u32(3) + row.is_level * AB::F::from_usize(TREE_DEPTH - 1) + row.is_store * AB::F::from_u32(3);
+        let last = row.is_load * AB::F::from_u32(3)
+            + row.is_level * AB::F::from_usize(TREE_DEPTH - 1)
+            + row.is_store * AB::F::from_u32(3);
         builder.assert_zero_named(row.is_end * (last - row.index), "R4 each kind ends at its last row");
 
         // The order of rows: the index counts up until it is that of a last row, which alone lets the next kind begin.
         builder.when_first_row().assert_zero_named(row.is_level + row.is_store, "R5 the trace starts between updates");
         builder.when_first_row().assert_zero_named(row.index, "R5 counting starts at zero");
-        builder
-            .when_last_row()
-            .assert_zero_named(row.is_load + row.is_level + row.is_store * goes_on.clone(), "R6 the trace ends between updates");
+        builder.when_last_row().assert_zero_named(
+            row.is_load + row.is_level + row.is_store * goes_on.clone(),
+            "R6 the trace ends between updates",
+        );
         builder.when_transition().assert_zero_named(
             next.index - (row.index + one.clone()) * (is_real.clone() - row.is_end),
             "R7 rows of a kind are counted",
@@ -60,11 +63,13 @@ impl<AB: TableBuilder> Air<AB> for Tree {
             next.is_store - row.is_store * goes_on.clone() - row.is_level * row.is_end,
             "R9 the root follows the levels",
         );
-        builder.assert_zero_named(row.is_load * goes_on.clone() * (one - next.is_load), "R10 loading goes on to its end");
+        builder
+            .assert_zero_named(row.is_load * goes_on.clone() * (one - next.is_load), "R10 loading goes on to its end");
         // No transition selector from here on: where an update goes on there is a next row, by R6.
         let in_update = is_real - row.is_store * row.is_end;
         for (this, that) in [(row.clock, next.clock), (row.address, next.address)] {
-            builder.assert_zero_named(in_update.clone() * (that - this), "R11 the call stays the same through an update");
+            builder
+                .assert_zero_named(in_update.clone() * (that - this), "R11 the call stays the same through an update");
         }
 
         // Two words are an element modulo p, which is how the machine reads a digest.
@@ -73,13 +78,17 @@ impl<AB: TableBuilder> Air<AB> for Tree {
         let paths = [(row.old, next.old), (row.new, next.new)];
         for ((this, that), element) in paths.into_iter().zip(elements) {
             for index in 0..3 {
-                builder.assert_zero_named(row.is_load * (that[index] - this[index + 1]), "R12 loaded elements make room");
+                builder
+                    .assert_zero_named(row.is_load * (that[index] - this[index + 1]), "R12 loaded elements make room");
                 builder.assert_zero_named(
                     row.is_store * goes_on.clone() * (that[index] - this[index + 1]),
                     "R13 stored elements make room",
                 );
             }
-            builder.assert_zero_named(row.is_load * (that[3] - element.clone()), "R14 an element is loaded from its words");
+            builder.assert_zero_named(
+                row.is_load * (that[3] - element.clone()),
+                "R14 an element is loaded from its words",
+            );
             builder.assert_zero_named(row.is_store * (this[0] - element), "R15 an element is stored as its words");
         }
 
@@ -93,7 +102,10 @@ impl<AB: TableBuilder> Air<AB> for Tree {
             row.is_level * (row.position - row.is_right - next.position.into().double()),
             "R17 each level takes a bit of the position",
         );
-        builder.assert_zero_named(row.is_level * row.is_end * next.position, "R18 the position has no more bits than the tree levels");
+        builder.assert_zero_named(
+            row.is_level * row.is_end * next.position,
+            "R18 the position has no more bits than the tree levels",
+        );
 
         // Both paths meet the same sibling on the same side, and the next row has what they become.
         for (this, that) in paths {
@@ -107,7 +119,8 @@ impl<AB: TableBuilder> Air<AB> for Tree {
         }
 
         let timestamp = row.clock + AB::F::from_u32(SLOT_PRECOMPILE);
-        let digest_address = |digest: u32| row.address + row.index * AB::F::from_u32(8) + AB::F::from_u32(digest * DIGEST_BYTES);
+        let digest_address =
+            |digest: u32| row.address + row.index * AB::F::from_u32(8) + AB::F::from_u32(digest * DIGEST_BYTES);
         let words: [AB::Expr; 4] = row.words.map(Into::into);
         for leaf in 0..2 {
             let (low, high) = (&words[2 * leaf], &words[2 * leaf + 1]);

@@ -30,8 +30,7 @@ pub(crate) fn event(clock: u32, address: u32, position: u32, seed: u64) -> TreeE
     let (old, new) = (digest(1), digest(2));
     let mut words = [Access::NONE; TREE_UPDATE_WORDS];
     let roots = [root(old, position, &siblings), root(new, position, &siblings)];
-    let before: Vec<u32> =
-        [old, new, roots[0]].iter().flat_map(to_words).chain([position, 0]).collect();
+    let before: Vec<u32> = [old, new, roots[0]].iter().flat_map(to_words).chain([position, 0]).collect();
     let after: Vec<u32> = [old, new, roots[1]].iter().flat_map(to_words).chain([position, 0]).collect();
     for (index, word) in words.iter_mut().enumerate() {
         *word = Access {
@@ -98,16 +97,34 @@ fn forgeries_are_caught() {
     catches(
         &honest(),
         [
-            forgery("takes half a side", move |t| edit(t, level(0), |row| row.is_right = Felt::TWO), By::These(&["R1", "R17", "PERMUTATION"])),
+            forgery(
+                "takes half a side",
+                move |t| edit(t, level(0), |row| row.is_right = Felt::TWO),
+                By::These(&["R1", "R17", "PERMUTATION"]),
+            ),
             forgery(
                 "is of two kinds at once",
-                |t| edit(t, PADDING + 5, |row| { row.is_load = Felt::ONE; row.is_store = Felt::ONE; }),
+                |t| {
+                    edit(t, PADDING + 5, |row| {
+                        row.is_load = Felt::ONE;
+                        row.is_store = Felt::ONE;
+                    })
+                },
                 By::These(&["R10", "R2", "R7", "R9", "TRANSFER"]),
             ),
-            forgery("lets padding end", |t| edit(t, PADDING + 1, |row| row.is_end = Felt::ONE), By::These(&["R3", "R7"])),
+            forgery(
+                "lets padding end",
+                |t| edit(t, PADDING + 1, |row| row.is_end = Felt::ONE),
+                By::These(&["R3", "R7"]),
+            ),
             forgery(
                 "ends loading a row early",
-                |t| edit(t, 2, |row| { row.is_end = Felt::ONE; row.position = Felt::from_u32(0); }),
+                |t| {
+                    edit(t, 2, |row| {
+                        row.is_end = Felt::ONE;
+                        row.position = Felt::from_u32(0);
+                    })
+                },
                 By::These(&["CALL", "R16", "R4", "R7", "R8", "TRANSFER"]),
             ),
             forgery(
@@ -117,15 +134,25 @@ fn forgeries_are_caught() {
             ),
             forgery(
                 "starts in the middle",
-                move |t| { let width = t.width; t.values.copy_within(level(0) * width.., 0); },
+                move |t| {
+                    let width = t.width;
+                    t.values.copy_within(level(0) * width.., 0);
+                },
                 By::These(&["CALL", "R5", "TRANSFER"]),
             ),
-            forgery("starts counting at one", |t| edit(t, 0, |row| row.index = Felt::ONE), By::These(&["R5", "R7", "TRANSFER"])),
+            forgery(
+                "starts counting at one",
+                |t| edit(t, 0, |row| row.index = Felt::ONE),
+                By::These(&["R5", "R7", "TRANSFER"]),
+            ),
             forgery(
                 "leaves the last update open",
                 |t| {
                     for row in 126..128 {
-                        edit(t, row, |columns| { columns.is_load = Felt::ONE; columns.index = Felt::from_usize(row - 126); });
+                        edit(t, row, |columns| {
+                            columns.is_load = Felt::ONE;
+                            columns.index = Felt::from_usize(row - 126);
+                        });
                     }
                 },
                 By::These(&["R6", "R11", "TRANSFER"]),
@@ -133,7 +160,12 @@ fn forgeries_are_caught() {
             forgery("counts from one", |t| edit(t, 2, |row| row.index = Felt::ONE), By::These(&["R7", "TRANSFER"])),
             forgery(
                 "skips a level",
-                move |t| edit(t, level(31), |row| { row.is_level = Felt::ZERO; row.is_end = Felt::ZERO; }),
+                move |t| {
+                    edit(t, level(31), |row| {
+                        row.is_level = Felt::ZERO;
+                        row.is_end = Felt::ZERO;
+                    })
+                },
                 By::These(&["R8", "R9"]),
             ),
             forgery(
@@ -198,7 +230,11 @@ fn forgeries_are_caught() {
                 move |t| edit(t, level(3), |row| row.sibling[2] += Felt::ONE),
                 By::Bus("PERMUTATION"),
             ),
-            forgery("serves a call twice", |t| edit(t, 3, |row| row.clock += Felt::ONE), By::These(&["CALL", "R11", "TRANSFER"])),
+            forgery(
+                "serves a call twice",
+                |t| edit(t, 3, |row| row.clock += Felt::ONE),
+                By::These(&["CALL", "R11", "TRANSFER"]),
+            ),
         ],
     );
 }
@@ -229,7 +265,11 @@ fn every_cell_is_bound() {
     let mut allow = |column: &'static str, when, reason| free.push(Free { column, when, reason });
     allow("clock", is_padding, "padding belongs to no call");
     allow("address", is_padding, "padding belongs to no call");
-    allow("position", |row| !is_level(row), "only climbing has a position; its first row and its end are bound from there");
+    allow(
+        "position",
+        |row| !is_level(row),
+        "only climbing has a position; its first row and its end are bound from there",
+    );
     allow("is_right", not_level, "only climbing has sides");
     for column in ["sibling[0]", "sibling[1]", "sibling[2]", "sibling[3]"] {
         allow(column, not_level, "only climbing has siblings");
@@ -254,7 +294,9 @@ fn balance(updates: &[TreeEvent]) {
     let trace = trace(updates, super::trace::rows(&records).next_power_of_two());
     let permutations = messages(&Permutation, &pool).into_iter().filter(|(name, ..)| *name == "PERMUTATION");
     let mut sums = std::collections::BTreeMap::<Vec<u64>, Felt>::new();
-    for (_, fields, count) in permutations.chain(messages(&Tree, &trace).into_iter().filter(|(name, ..)| *name == "PERMUTATION")) {
+    for (_, fields, count) in
+        permutations.chain(messages(&Tree, &trace).into_iter().filter(|(name, ..)| *name == "PERMUTATION"))
+    {
         *sums.entry(fields.iter().map(Felt::as_canonical_u64).collect()).or_default() += count;
     }
     assert!(sums.values().all(|&sum| sum == Felt::ZERO));

@@ -47,7 +47,9 @@ fn update(event: &TreeEvent) -> Vec<TreeColumns<Felt>> {
         let word = |word: usize| Felt::from_u32(event.words[word].after);
         // The elements so far, the latest last.
         let so_far = |digest: DigestElements| {
-            core::array::from_fn(|place| (place + index).checked_sub(4).map_or(Felt::ZERO, |of| Felt::from_u64(digest[of])))
+            core::array::from_fn(|place| {
+                (place + index).checked_sub(4).map_or(Felt::ZERO, |of| Felt::from_u64(digest[of]))
+            })
         };
         let (old, new) = (2 * index, 8 + 2 * index);
         rows.push(TreeColumns {
@@ -81,7 +83,9 @@ fn update(event: &TreeEvent) -> Vec<TreeColumns<Felt>> {
     for index in 0..4 {
         let [low, high] = [event.words[16 + 2 * index], event.words[17 + 2 * index]];
         let left = |digest: DigestElements| {
-            core::array::from_fn(|place| digest.get(index + place).map_or(Felt::ZERO, |&element| Felt::from_u64(element)))
+            core::array::from_fn(|place| {
+                digest.get(index + place).map_or(Felt::ZERO, |&element| Felt::from_u64(element))
+            })
         };
         rows.push(TreeColumns {
             is_store: Felt::ONE,

@@ -1,0 +1,111 @@
+//! Shapes: the fixed heights of all tables in a proof.
+//!
+//! A circuit that verifies proofs is made for one set of heights, so there are few sets, and every run is padded to one. FRI stops at every distinct
+//! height to take further columns in, so few distinct heights are used.
+
+use joule_machine::{Image as MachineImage, Records};
+
+use crate::{
+    bitwise::Bitwise,
+    bytes::Bytes,
+    bytes::constraints::HEIGHT as BYTES_HEIGHT,
+    cpu::Cpu,
+    image::Image,
+    memory::Memory,
+    narrow::Narrow,
+    output::Output,
+    product::Product,
+    quotient::Quotient,
+    table::{JouleAir, TableName},
+    trace::TraceError,
+};
+
+/// A set of heights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shape {
+    /// For tests: a run of some ten thousand cycles of a small program.
+    Tiny,
+    /// For a batch of few payments.
+    Small,
+    /// For a full segment.
+    Large,
+}
+
+impl Shape {
+    /// Every shape that a deployed program is proven in, in order of size. The program hash covers these.
+    pub const ALL: [Self; 2] = [Self::Small, Self::Large];
+
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tiny => "tiny",
+            Self::Small => "small",
+            Self::Large => "large",
+        }
+    }
+
+    /// The base-two logarithm of a table's height.
+    #[must_use]
+    pub const fn height_bits(self, table: TableName) -> usize {
+        match table {
+            // One row per 16-bit value, whatever the run.
+            TableName::Bytes => BYTES_HEIGHT.ilog2() as usize,
+            TableName::Output => 10,
+            _ => match (self, table) {
+                (Self::Tiny, TableName::Image) => 13,
+                (Self::Tiny, TableName::Cpu) => 13,
+                (Self::Tiny, _) => 10,
+                (Self::Small, TableName::Image) => 16,
+                (Self::Small, TableName::Cpu) => 18,
+                (Self::Small, TableName::Quotient) => 10,
+                (Self::Small, _) => 16,
+                (Self::Large, TableName::Image) => 16,
+                (Self::Large, TableName::Cpu) => 20,
+                (Self::Large, TableName::Quotient) => 13,
+                (Self::Large, _) => 18,
+            },
+        }
+    }
+
+    /// A table's height.
+    #[must_use]
+    pub const fn height(self, table: TableName) -> usize {
+        1 << self.height_bits(table)
+    }
+
+    /// The tables of a proof about an image, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`TraceError::TooManyRows`], if the image is too large for the shape.
+    pub fn tables(self, image: &MachineImage) -> Result<Vec<JouleAir>, TraceError> {
+        TableName::ALL.iter().map(|&table| self.table(table, image)).collect()
+    }
+
+    fn table(self, table: TableName, image: &MachineImage) -> Result<JouleAir, TraceError> {
+        Ok(match table {
+            TableName::Image => JouleAir::Image(Image::new(image, self.height(table))?),
+            TableName::Cpu => JouleAir::Cpu(Cpu),
+            TableName::Bitwise => JouleAir::Bitwise(Bitwise),
+            TableName::Narrow => JouleAir::Narrow(Narrow),
+            TableName::Product => JouleAir::Product(Product),
+            TableName::Quotient => JouleAir::Quotient(Quotient),
+            TableName::Memory => JouleAir::Memory(Memory),
+            TableName::Bytes => JouleAir::Bytes(Bytes),
+            TableName::Output => JouleAir::Output(Output { height: self.height(table) }),
+        })
+    }
+
+    /// The smallest of the deployed shapes that a run fits, judged by the number of its cycles alone.
+    #[must_use]
+    pub fn for_run(records: &Records) -> Option<Self> {
+        Self::ALL.into_iter().find(|shape| records.cycles.len() + 2 <= shape.height(TableName::Cpu))
+    }
+}
+
+impl core::fmt::Display for Shape {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
