@@ -1,4 +1,7 @@
 //! Circuits that verify proofs.
+pub mod bn254;
+pub mod aggregate;
+pub mod circuit;
 pub mod constraints;
 pub mod cubic;
 pub mod field;
@@ -7,10 +10,17 @@ pub mod gates;
 pub mod hashing;
 pub mod native;
 pub mod parameters;
+pub mod profile;
+pub mod program;
 pub mod proof;
+pub mod segment;
 pub mod shape;
+pub mod shrink;
+pub mod statement;
 pub mod verifier;
 
+#[cfg(test)]
+mod chain_tests;
 #[cfg(test)]
 mod satisfaction;
 #[cfg(test)]
