@@ -94,8 +94,8 @@ impl Chaos {
     fn amount(&mut self) -> Amount {
         match self.rng.random_range(0..12) {
             0 => 0,
-            1 => (1 << 120) - 1,
-            2 => Amount::from(self.rng.random::<u64>()),
+            1 if self.rng.random_ratio(1, 8) => (1 << 120) - 1,
+            1 | 2 => Amount::from(self.rng.random::<u64>()),
             _ => self.rng.random_range(1..1_000_000),
         }
     }
@@ -131,7 +131,12 @@ impl Chaos {
             }
             _ => {
                 let (value, call) = self.call(sender);
-                let (to, mut data) = call.encode();
+                // If it is applied it takes a nonce; what the stream tracks is put right after the block.
+                self.nonces[sender] += 1;
+                let (mut to, mut data) = call.encode();
+                if self.slip(20) {
+                    to = from;
+                }
                 if self.slip(10) {
                     data.truncate(self.rng.random_range(0..data.len()));
                 }
@@ -143,21 +148,23 @@ impl Chaos {
 
     fn transaction(&mut self) -> Item {
         let wallet = self.wallet();
-        let mut nonce = self.nonces[wallet];
-        self.nonces[wallet] += 1;
-        if self.slip(40) {
-            nonce = nonce.wrapping_add(self.rng.random_range(0..3)).wrapping_sub(1);
-        }
+        let right = self.nonces[wallet];
+        let nonce = if self.slip(40) { (right + self.rng.random_range(0..3)).saturating_sub(1) } else { right };
         let chain_id = if self.slip(100) { 1 } else { self.population.chain_id };
-        let fee_max = self.fee_max;
-        let bytes = if self.slip(4) {
+        let (to, value, call) = if self.slip(4) {
             let (to, value) = (self.wallet(), self.amount());
             let to = if self.slip(10) { Address([self.rng.random(); 20]) } else { self.address(to) };
-            sign_call(chain_id, &self.population.wallets[wallet], nonce, fee_max, &to, value, None)
+            (to, value, None)
         } else {
             let (value, call) = self.call(wallet);
-            sign_call(chain_id, &self.population.wallets[wallet], nonce, fee_max, &Address::ZERO, value, Some(&call))
+            (Address::ZERO, value, Some(call))
         };
+        // What will plainly be refused takes no nonce.
+        if nonce == right && chain_id == self.population.chain_id && value < 1 << 100 {
+            self.nonces[wallet] += 1;
+        }
+        let key = &self.population.wallets[wallet];
+        let bytes = sign_call(chain_id, key, nonce, self.fee_max, &to, value, call.as_ref());
         Item::Transaction { wallet, bytes }
     }
 
@@ -194,8 +201,8 @@ impl Chaos {
 
     fn post(&mut self, wallet: usize) -> (Amount, Call) {
         let unit_price = self.amount().min(1 << 100);
-        let unit_limit = self.rng.random_range(0..50);
-        let deadline = self.now.wrapping_add(self.rng.random_range(0..400_000)).wrapping_sub(10_000);
+        let unit_limit = if self.slip(60) { 1 << 63 } else { self.rng.random_range(0..50) };
+        let deadline = self.now + self.rng.random_range(0..400_000) - 10_000 + if self.slip(60) { 1 << 32 } else { 0 };
         let device = self.rng.random_range(0..self.population.devices.len());
         let is_named = self.slip(3);
         let call = Call::PostJob {
@@ -208,9 +215,9 @@ impl Chaos {
             device: if is_named { self.population.devices[device].address } else { Address::ZERO },
             bond: if self.slip(2) { 0 } else { self.amount().min(1 << 100) },
         };
-        let nonce = self.nonces[wallet].saturating_sub(1);
+        let nonce = self.nonces[wallet];
         self.jobs.push(JobReference { client: wallet, nonce, unit_price, unit_limit, deadline, device });
-        (unit_price.saturating_mul(unit_limit.into()), call)
+        (unit_price.checked_mul(unit_limit.into()).filter(|&value| value < 1 << 100).unwrap_or(0), call)
     }
 
     /// A job posted lately, mostly.
@@ -298,7 +305,7 @@ impl Chaos {
 
     fn open(&mut self, wallet: usize) -> (Amount, Call) {
         let (payee, deposit) = (self.wallet(), self.amount().min(1 << 60));
-        let nonce = self.nonces[wallet].saturating_sub(1);
+        let nonce = self.nonces[wallet];
         self.channels.push(ChannelReference { client: wallet, nonce, payee, paid: 0, deposit });
         (deposit, Call::OpenChannel { payee: if self.slip(20) { Address::ZERO } else { self.address(payee) } })
     }
