@@ -1,6 +1,6 @@
 //! Circuits that verify proofs.
-pub mod bn254;
 pub mod aggregate;
+pub mod bn254;
 pub mod circuit;
 pub mod constraints;
 pub mod cubic;

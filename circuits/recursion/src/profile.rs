@@ -1,0 +1,112 @@
+//! The two profiles, in one place.
+
+use plonky2::fri::FriConfig;
+use plonky2::fri::reduction_strategies::FriReductionStrategy;
+use plonky2::plonk::circuit_data::CircuitConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::gates::ROUTED_WIRES;
+use crate::parameters::StarkParameters;
+
+/// How much soundness is paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// For development: fewer queries than any proof of soundness asks for. Contracts accept it on local chains only.
+    Fast,
+    /// Enough queries for provable soundness within the unique-decoding radius; see [`crate::security`].
+    Proven,
+}
+
+/// A plonky2 layer of the proof chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layer {
+    /// Verifies a table proof.
+    Segment,
+    /// Lifted segments and merges, which share one circuit layout.
+    Merge,
+    /// Makes the last merge small.
+    Shrink,
+    /// What the wrap verifies.
+    Last,
+}
+
+impl Layer {
+    /// All layers, in the order in which they are proved.
+    pub const ALL: [Self; 4] = [Self::Segment, Self::Merge, Self::Shrink, Self::Last];
+}
+
+impl Profile {
+    /// The name in file headers and reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Proven => "proven",
+        }
+    }
+
+    /// Parameters of the table proofs.
+    #[must_use]
+    pub const fn tables(self) -> StarkParameters {
+        StarkParameters {
+            log_blowup: 2,
+            // 124 queries at rate 1/4 are 84 bits within the unique-decoding radius, and 16 are ground.
+            queries: match self {
+                Self::Fast => 42,
+                Self::Proven => 124,
+            },
+            log_final_polynomial_length: 4,
+            log_arity_max: 3,
+            cap_height: 4,
+            lookup_grinding_bits: 0,
+            out_of_domain_grinding_bits: 0,
+            batch_grinding_bits: 0,
+            commit_grinding_bits: 0,
+            query_grinding_bits: 16,
+        }
+    }
+
+    /// The configuration of a plonky2 layer.
+    ///
+    /// Three challenges where plonky2 draws from the base field: one costs `n·80 / 2^64`, two would leave 85 bits at
+    /// `n = 2^15`. The last layers have a higher rate: the wrap pays per query, and their own prover is small.
+    #[must_use]
+    pub const fn plonky2(self, layer: Layer) -> CircuitConfig {
+        let rate_bits = match layer {
+            Layer::Segment | Layer::Merge => 3,
+            Layer::Shrink => 4,
+            Layer::Last => 5,
+        };
+        let queries = match self {
+            // The rate times the queries is the same everywhere: 84 bits by the conjecture refuted in 2025.
+            Self::Fast => 84usize.div_ceil(rate_bits),
+            // (1 + ρ)/2 per query within the unique-decoding radius, 84 bits in all.
+            Self::Proven => match rate_bits {
+                3 => 102,
+                4 => 93,
+                _ => 89,
+            },
+        };
+        CircuitConfig {
+            num_wires: 135,
+            num_routed_wires: ROUTED_WIRES,
+            num_constants: 2,
+            use_base_arithmetic_gate: true,
+            // plonky2 only compares this with its own conjectural formula; the bits that count are computed by
+            // `security`.
+            security_bits: 100,
+            num_challenges: 3,
+            zero_knowledge: false,
+            max_quotient_degree_factor: 8,
+            fri_config: FriConfig {
+                rate_bits,
+                cap_height: 4,
+                proof_of_work_bits: 16,
+                reduction_strategy: FriReductionStrategy::ConstantArityBits(4, 5),
+                num_query_rounds: queries,
+            },
+        }
+    }
+}
