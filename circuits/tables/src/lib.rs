@@ -10,6 +10,7 @@ pub mod buses;
 pub mod bytes;
 pub mod check;
 mod columns;
+pub mod config;
 pub mod cpu;
 #[cfg(test)]
 mod forge;
@@ -20,6 +21,9 @@ pub mod operations;
 pub mod output;
 pub mod poseidon2;
 pub mod product;
+pub mod program;
+pub mod proof;
+pub mod prove;
 pub mod quotient;
 pub mod shape;
 pub mod table;
@@ -27,6 +31,7 @@ pub mod table;
 mod tests;
 pub mod trace;
 pub mod transfer;
+pub mod verify;
 pub mod witness;
 
 /// The field that traces are over: p = 2^64 − 2^32 + 1. A 32-bit word is one element, and the product of two words is below p.

@@ -80,12 +80,19 @@ impl Shape {
     ///
     /// [`TraceError::TooManyRows`], if the image is too large for the shape.
     pub fn tables(self, image: &MachineImage) -> Result<Vec<JouleAir>, TraceError> {
-        TableName::ALL.iter().map(|&table| self.table(table, image)).collect()
+        let image = Image::new(image, self.height(TableName::Image))?;
+        Ok(TableName::ALL.iter().map(|&table| self.table(table, image.clone())).collect())
     }
 
-    fn table(self, table: TableName, image: &MachineImage) -> Result<JouleAir, TraceError> {
-        Ok(match table {
-            TableName::Image => JouleAir::Image(Image::new(image, self.height(table))?),
+    /// The tables of a proof about an image that is known by its commitment only.
+    #[must_use]
+    pub fn tables_without_image(self) -> Vec<JouleAir> {
+        TableName::ALL.iter().map(|&table| self.table(table, Image::unknown())).collect()
+    }
+
+    fn table(self, table: TableName, image: Image) -> JouleAir {
+        match table {
+            TableName::Image => JouleAir::Image(image),
             TableName::Cpu => JouleAir::Cpu(Cpu),
             TableName::Bitwise => JouleAir::Bitwise(Bitwise),
             TableName::Narrow => JouleAir::Narrow(Narrow),
@@ -94,7 +101,7 @@ impl Shape {
             TableName::Memory => JouleAir::Memory(Memory),
             TableName::Bytes => JouleAir::Bytes(Bytes),
             TableName::Output => JouleAir::Output(Output { height: self.height(table) }),
-        })
+        }
     }
 
     /// The smallest of the deployed shapes that a run fits, judged by the number of its cycles alone.

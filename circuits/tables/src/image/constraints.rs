@@ -23,7 +23,8 @@ use crate::{
 /// A program's instructions and initial memory, and the registers.
 #[derive(Clone, Debug)]
 pub struct Image {
-    preprocessed: Arc<Trace>,
+    /// Absent where the image is known by its commitment only.
+    preprocessed: Option<Arc<Trace>>,
 }
 
 impl Image {
@@ -44,7 +45,13 @@ impl Image {
         trace.values.par_chunks_exact_mut(width).enumerate().for_each(|(row, cells)| {
             fixed_row(image, row, boot_cells).write(cells);
         });
-        Ok(Self { preprocessed: Arc::new(trace) })
+        Ok(Self { preprocessed: Some(Arc::new(trace)) })
+    }
+
+    /// The table of an image that is known by its commitment only: good for verifying, not for proving.
+    #[must_use]
+    pub const fn unknown() -> Self {
+        Self { preprocessed: None }
     }
 }
 
@@ -89,7 +96,7 @@ impl BaseAir<Felt> for Image {
     }
 
     fn preprocessed_trace(&self) -> Option<Trace> {
-        Some(Trace::clone(&self.preprocessed))
+        self.preprocessed.as_deref().cloned()
     }
 
     fn main_next_row_columns(&self) -> Vec<usize> {

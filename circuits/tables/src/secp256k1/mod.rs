@@ -1,0 +1,12 @@
+#![doc = include_str!("README.md")]
+
+pub mod arithmetic;
+pub mod columns;
+pub mod constants;
+mod constraints;
+pub mod program;
+#[cfg(test)]
+mod tests;
+pub mod trace;
+
+pub use constraints::Curve;
