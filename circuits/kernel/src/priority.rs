@@ -15,6 +15,8 @@ use crate::{
 ///
 /// Handling is total: every request L1 admits ends here with an outcome. A rejected request changes nothing at all, and a request pays no fee here, since L1
 /// took it.
+// Never inlined, as with transactions.
+#[inline(never)]
 pub(crate) fn execute<C: Crypto>(
     block: &mut BlockExecutor<'_, impl Openings, C>,
     bytes: &[u8],

@@ -25,6 +25,8 @@ pub(crate) struct Caller<'a> {
 }
 
 /// Executes a signed transaction; see [`BlockExecutor::transaction`].
+// Never inlined, so that a profile of the image has it as a routine and can tell one transaction's cost from another's.
+#[inline(never)]
 pub(crate) fn execute<C: Crypto>(
     block: &mut BlockExecutor<'_, impl Openings, C>,
     bytes: &[u8],

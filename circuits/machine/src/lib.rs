@@ -5,12 +5,14 @@
 //!
 //! * [`Image`] loads a program from an ELF file.
 //! * [`run`] executes it, [`record`] keeps the [`Records`], [`profile`] says which routine the cycles went to.
+//! * [`kernel_image`] is the program that is proven.
 //! * [`layout`] has the numbers that image, interpreter and tables share.
 
 mod abort;
 mod image;
 mod instruction;
 mod interpreter;
+mod kernel;
 pub mod layout;
 mod memory;
 mod observe;
@@ -23,7 +25,8 @@ mod run;
 pub use abort::{Abort, Reason};
 pub use image::{Image, ImageError, Symbol};
 pub use instruction::{Instruction, Op};
+pub use kernel::{KERNEL_ELF, kernel_image};
 pub use memory::PAGE_BYTES;
 pub use profile::{Cost, Profile, Routine};
 pub use records::Records;
-pub use run::{Limits, Outcome, PrecompileCounts, Witness, profile, record, run};
+pub use run::{Limits, Outcome, PrecompileCounts, Witness, profile, profile_calls, record, run};

@@ -44,8 +44,10 @@ impl Cost {
             },
         }
     }
+}
 
-    fn add(&mut self, other: Self) {
+impl core::ops::AddAssign for Cost {
+    fn add_assign(&mut self, other: Self) {
         self.cycles += other.cycles;
         let (sum, more) = (&mut self.precompiles, other.precompiles);
         sum.keccak_f += more.keccak_f;
@@ -149,10 +151,14 @@ pub(crate) struct Profiler<'a> {
     total: Cost,
     /// The cost of the current instruction's precompile.
     pending: PrecompileCounts,
+    /// The routine whose calls are kept one by one, and their inclusive costs.
+    watched: Option<usize>,
+    watched_calls: Vec<Cost>,
 }
 
 impl<'a> Profiler<'a> {
-    pub(crate) fn new(image: &'a Image) -> Self {
+    /// A profiler that keeps the cost of every call of the routine named `watched`, if there is one.
+    pub(crate) fn new(image: &'a Image, watched: Option<&str>) -> Self {
         let routine_of = |index: usize| {
             let pc = image.text_start() + 4 * index as u32;
             image.routine_index(pc).map_or(0, |routine| routine as u32 + 1)
@@ -165,6 +171,10 @@ impl<'a> Profiler<'a> {
             stack: Vec::new(),
             total: Cost::default(),
             pending: PrecompileCounts::default(),
+            watched: watched.and_then(|name| {
+                image.symbols().iter().position(|symbol| readable(&symbol.name) == name).map(|symbol| symbol + 1)
+            }),
+            watched_calls: Vec::new(),
         };
         profiler.enter(profiler.routine(image.entry()), 0, false);
         profiler
@@ -188,7 +198,11 @@ impl<'a> Profiler<'a> {
         let tally = &mut self.tallies[frame.routine];
         tally.active -= 1;
         if tally.active == 0 {
-            tally.inclusive.add(self.total.since(frame.entered));
+            let cost = self.total.since(frame.entered);
+            tally.inclusive += cost;
+            if self.watched == Some(frame.routine) {
+                self.watched_calls.push(cost);
+            }
         }
         Some(frame)
     }
@@ -202,8 +216,8 @@ impl<'a> Profiler<'a> {
         while self.leave().is_some_and(|frame| frame.is_tail) {}
     }
 
-    /// Closes all frames, and names what was counted.
-    pub(crate) fn finish(mut self, outcome: &Outcome) -> Profile {
+    /// Closes all frames, and names what was counted. Beside it the costs of the watched routine's calls.
+    pub(crate) fn finish(mut self, outcome: &Outcome) -> (Profile, Vec<Cost>) {
         while self.leave().is_some() {}
         debug_assert_eq!(self.total.cycles, u64::from(outcome.cycles));
         let name = |index: usize| match index.checked_sub(1) {
@@ -231,7 +245,7 @@ impl<'a> Profiler<'a> {
             .filter(|&(_, count)| count > 0)
             .collect();
         operations.sort_by_key(|&(_, count)| core::cmp::Reverse(count));
-        Profile { total: self.total, routines, operations }
+        (Profile { total: self.total, routines, operations }, self.watched_calls)
     }
 }
 
@@ -254,8 +268,8 @@ impl Observer for Profiler<'_> {
     fn step(&mut self, pc: u32, instruction: Instruction, next_pc: u32) {
         let cost = Cost { cycles: 1, precompiles: core::mem::take(&mut self.pending) };
         let routine = self.routine(pc);
-        self.total.add(cost);
-        self.tallies[routine].exclusive.add(cost);
+        self.total += cost;
+        self.tallies[routine].exclusive += cost;
         self.operations[instruction.op as usize] += 1;
 
         if !matches!(instruction.op, Op::Jal | Op::Jalr) && !instruction.op.is_branch() {

@@ -9,7 +9,7 @@ use crate::{
     layout::{COMMIT_WORDS, CYCLES_MAX, TREE_DEPTH},
     memory::PAGE_BYTES,
     observe::{Nobody, Observer},
-    profile::{Profile, Profiler},
+    profile::{Cost, Profile, Profiler},
     records::{DigestElements, Records},
 };
 
@@ -95,9 +95,26 @@ pub fn record(image: &Image, witness: &Witness, limits: Limits) -> Result<(Outco
 ///
 /// As [`run`].
 pub fn profile(image: &Image, witness: &Witness, limits: Limits) -> Result<(Outcome, Profile), Abort> {
-    let (outcome, interpreter) = start::<_, false>(image, witness, limits, Profiler::new(image))?;
-    let profile = interpreter.observer.finish(&outcome);
+    let (outcome, interpreter) = start::<_, false>(image, witness, limits, Profiler::new(image, None))?;
+    let (profile, _) = interpreter.observer.finish(&outcome);
     Ok((outcome, profile))
+}
+
+/// As [`profile`], with the inclusive cost of every call of the routine that has the readable name `routine`, in the order in which
+/// they returned. There are none if the image has no such routine.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn profile_calls(
+    image: &Image,
+    witness: &Witness,
+    limits: Limits,
+    routine: &str,
+) -> Result<(Outcome, Profile, Vec<Cost>), Abort> {
+    let (outcome, interpreter) = start::<_, false>(image, witness, limits, Profiler::new(image, Some(routine)))?;
+    let (profile, calls) = interpreter.observer.finish(&outcome);
+    Ok((outcome, profile, calls))
 }
 
 fn start<'a, O: Observer, const RECORDS: bool>(

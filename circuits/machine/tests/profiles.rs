@@ -1,6 +1,6 @@
 //! The profiler, on a program with calls, tail calls, recursion and precompiles. Its source is `tests/profiles/routines.S`.
 
-use joule_machine::{Image, Limits, Profile, Routine, Witness, profile, run};
+use joule_machine::{Image, Limits, Profile, Routine, Witness, profile, profile_calls, run};
 
 fn profiled() -> (Image, Profile) {
     let image = Image::from_elf(include_bytes!("profiles/routines.elf")).unwrap();
@@ -44,6 +44,20 @@ fn precompiles_are_attributed_like_cycles() {
     assert_eq!(routine(&profile, "hashes_in_tail").exclusive.precompiles.keccak_f, 0);
     assert_eq!(routine(&profile, "hashes_in_tail").inclusive.precompiles.keccak_f, 1);
     assert_eq!(routine(&profile, "leaf").inclusive.precompiles.keccak_f, 0);
+}
+
+#[test]
+fn calls_of_one_routine_are_told_apart() {
+    let image = Image::from_elf(include_bytes!("profiles/routines.elf")).unwrap();
+    let calls = |name| {
+        let limits = Limits { cycles: 10_000, pages: 8 };
+        let (.., calls) = profile_calls(&image, &Witness::default(), limits, name).unwrap();
+        calls.iter().map(|cost| (cost.cycles, cost.precompiles.keccak_f)).collect::<Vec<_>>()
+    };
+    assert_eq!(calls("calls_leaf"), [(10, 0), (10, 0)]);
+    assert_eq!(calls("hashes_in_tail"), [(7, 1)]);
+    assert_eq!(calls("recurses"), [(29, 0)]);
+    assert_eq!(calls("nobody"), []);
 }
 
 #[test]
