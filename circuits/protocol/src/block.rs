@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use thiserror::Error;
 
 use crate::{
-    Accumulator, Address, Amount, Digest, Hash, Hashing, Key, Kind, NonCanonical, Object, ObjectError, Truncated,
+    Accumulator, Address, Amount, Digest, Hash, Hashing, Key, Kind, NonCanonical, Object, ObjectError, Rejection, Truncated,
+    UnknownRejection,
     limits::{BLOCK_OBJECTS_MAX, BLOCK_PRIORITY_MAX, BLOCK_TRANSACTIONS_MAX, CHUNK_BYTES_MAX},
     reader::ByteReader,
 };
@@ -134,6 +135,9 @@ pub enum ChunkError {
     /// Ends early.
     #[error(transparent)]
     Truncated(#[from] Truncated),
+    /// An outcome that no kernel writes.
+    #[error(transparent)]
+    Outcome(#[from] UnknownRejection),
     /// A write is no object.
     #[error(transparent)]
     Object(#[from] ObjectError),
@@ -279,6 +283,9 @@ impl Chunk {
         let outcomes = read.bytes(4 * (request_count + transaction_count))?;
         let (transactions_root, receipts_root) = (H::keccak256(transactions), H::keccak256(outcomes));
         let outcome = |i: usize| u32::from_be_bytes(outcomes[4 * i..4 * i + 4].try_into().expect("four bytes"));
+        for i in 0..request_count + transaction_count {
+            Rejection::of_outcome(outcome(i))?;
+        }
         let transactions = transactions.chunks_exact(52).enumerate().map(|(i, entry)| {
             let (signing_hash, sender) = entry.split_at(32);
             let transaction = ChunkTransaction {

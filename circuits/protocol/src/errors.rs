@@ -218,12 +218,44 @@ impl AbiField for Address {
     }
 }
 
-/// A number that is no rejection's code.
+/// A number that is no outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("{got} is no outcome: 0 is applied, rejections have the codes of the book's chapter on outcomes")]
 pub struct UnknownRejection {
     /// The number.
     pub got: u32,
+}
+
+/// A rejection as Solidity declares it, without the values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CustomError {
+    /// The number that outcomes carry.
+    pub code: u32,
+    /// The name.
+    pub name: &'static str,
+    /// The sentence, with its parameters in braces.
+    pub sentence: &'static str,
+    /// The parameters.
+    pub parameters: &'static [ErrorParameter],
+}
+
+/// A parameter of a [`CustomError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErrorParameter {
+    /// The Solidity type.
+    pub solidity_type: &'static str,
+    /// The name.
+    pub name: &'static str,
+    /// What it is.
+    pub meaning: &'static str,
+}
+
+impl CustomError {
+    /// What the selector is the hash of, as in `JobNotOpen(uint8)`.
+    pub fn signature(&self) -> String {
+        let types: Vec<&str> = self.parameters.iter().map(|parameter| parameter.solidity_type).collect();
+        format!("{}({})", self.name, types.join(","))
+    }
 }
 
 /// Declares the rejections once: code, name, sentence, values. Everything else about them follows.
@@ -247,22 +279,26 @@ macro_rules! rejections {
                 match self { $( Self::$name { .. } => $code, )* }
             }
 
+            /// The custom error of each rejection, by rising code; `contracts/src/l2/IRejections.sol` declares the same.
+            pub const CUSTOM_ERRORS: &[CustomError] = &[$( CustomError {
+                code: $code,
+                name: stringify!($name),
+                sentence: $sentence,
+                parameters: &[$( ErrorParameter {
+                    solidity_type: <$type as AbiField>::TYPE,
+                    name: stringify!($field),
+                    meaning: $meaning,
+                } ),*],
+            } ),*];
+
             /// The name.
             pub fn name(&self) -> &'static str {
                 match self { $( Self::$name { .. } => stringify!($name), )* }
             }
 
-            /// The Solidity custom error's signature, as in `JobNotOpen(uint8)`.
-            pub fn signature(&self) -> String {
-                match self { $( Self::$name { .. } => {
-                    let types: &[&str] = &[$( <$type as AbiField>::TYPE ),*];
-                    format!("{}({})", stringify!($name), types.join(","))
-                } )* }
-            }
-
             /// ABI-encoded custom error: what `eth_call` returns as revert data.
             pub fn revert_data<H: Hashing>(&self) -> Vec<u8> {
-                let mut data = H::keccak256(self.signature().as_bytes()).0[..4].to_vec();
+                let mut data = H::keccak256(self.custom_error().signature().as_bytes()).0[..4].to_vec();
                 match self { $( Self::$name { $( $field ),* } => { $( data.extend_from_slice(&$field.word()); )* } )* }
                 data
             }
@@ -320,6 +356,27 @@ rejections! {
 }
 
 impl Rejection {
+    /// The custom error it is shown as.
+    pub fn custom_error(&self) -> &'static CustomError {
+        Self::of_code(self.code()).expect("every rejection has its custom error")
+    }
+
+    fn of_code(code: u32) -> Option<&'static CustomError> {
+        let place = Self::CUSTOM_ERRORS.binary_search_by_key(&code, |error| error.code);
+        place.ok().map(|place| &Self::CUSTOM_ERRORS[place])
+    }
+
+    /// What an outcome in the batch data says: `None` for "applied", or why not.
+    ///
+    /// # Errors
+    /// [`UnknownRejection`] for a number that no kernel writes.
+    pub fn of_outcome(outcome: u32) -> Result<Option<&'static CustomError>, UnknownRejection> {
+        match outcome {
+            0 => Ok(None),
+            got => Self::of_code(got).map(Some).ok_or(UnknownRejection { got }),
+        }
+    }
+
     /// Who has to act. A rejection is always somebody's request meeting a state it does not fit, never the operator's doing.
     pub fn fault(&self) -> Fault {
         match self {

@@ -60,8 +60,9 @@ impl MessageTree {
 
     /// Whether `leaf` is at `position` of a tree of `leaf_count` leaves under `root`.
     pub fn verify<H: Hashing>(root: &Hash, leaf: Hash, position: usize, leaf_count: usize, path: &[Hash]) -> bool {
-        let height = leaf_count.next_power_of_two().trailing_zeros() as usize;
-        if position >= leaf_count || path.len() != height {
+        let width = leaf_count.checked_next_power_of_two();
+        let height = width.map(|width| width.trailing_zeros() as usize);
+        if position >= leaf_count || height != Some(path.len()) {
             return false;
         }
         let reached = path.iter().enumerate().fold(leaf, |node, (height, sibling)| match position >> height & 1 {
