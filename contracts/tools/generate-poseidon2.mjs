@@ -26,10 +26,10 @@ const P = "0xffffffff00000001";
 const lines = [];
 const put = (line) => lines.push(`            ${line}`);
 
-// x <- (x + c)^7. After the reduction x < 2^64, so x^3 < 2^192 and x^4 < 2^256: one reduction for the whole power.
+// x <- (x + c)^7 for any x below 2^160: the square is reduced below 2^64, so x^3 < 2^225 and x^4 < 2^128.
 const sbox = (lane, constant) => {
-  put(`${lane} := addmod(${lane}, 0x${constant}, ${P})`);
-  put(`t := mul(${lane}, ${lane})`);
+  put(`${lane} := add(${lane}, 0x${constant})`);
+  put(`t := mulmod(${lane}, ${lane}, ${P})`);
   put(`${lane} := mulmod(mul(t, ${lane}), mul(t, t), ${P})`);
 };
 
@@ -145,15 +145,15 @@ ${lines.join("\n")}
     }
 
     /// @notice Whether all four words are below p. A word v and v + p are one field element; only one of them may pass.
+    /// @dev A word is p or more exactly if its high half is all ones and its low half is not zero. Both are asked of the four words at
+    /// once: each half stands in a lane of 64 bits, and the sum carries into the lane's bit 32 if so.
     function isCanonical(bytes32 digest) internal pure returns (bool) {
-        uint256 value = uint256(digest);
+        uint256 halves = 0x00000000ffffffff00000000ffffffff00000000ffffffff00000000ffffffff;
         unchecked {
-            for (uint256 lane = 0; lane < 4; ++lane) {
-                if ((value & 0xffffffffffffffff) >= ${P}) return false;
-                value >>= 64;
-            }
+            uint256 highIsOnes = ((uint256(digest) >> 32) & halves) + 0x0000000000000001000000000000000100000000000000010000000000000001;
+            uint256 lowIsNotZero = (uint256(digest) & halves) + halves;
+            return highIsOnes & lowIsNotZero & 0x0000000100000000000000010000000000000001000000000000000100000000 == 0;
         }
-        return true;
     }
 }
 `,

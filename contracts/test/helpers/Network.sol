@@ -119,7 +119,7 @@ abstract contract Network is Base {
         });
     }
 
-    function _makeKeys(uint256 count) private {
+    function _makeKeys(uint256 count) internal {
         for (uint256 i = 0; i < count; ++i) {
             keys.push(uint256(keccak256(abi.encode("member", i))));
         }
@@ -142,7 +142,7 @@ abstract contract Network is Base {
     // -------------------------------------------------------------------------------------------------- batches
 
     /// @dev A batch that consumes all requests queued and makes the given withdrawals.
-    function _nextBatch(bytes32 stateRoot, Withdrawal[] memory withdrawals) internal returns (Batch memory batch) {
+    function _nextBatch(bytes32 stateRoot, Withdrawal[] memory withdrawals) internal view returns (Batch memory batch) {
         batch.number = rollup.committedCount() + 1;
         batch.parentCheckpoint = Encodings.checkpointHash(tip);
         batch.dataBytes = 1_000;
@@ -159,7 +159,7 @@ abstract contract Network is Base {
         batch.checkpoint = next;
     }
 
-    function _nextBatch() internal returns (Batch memory) {
+    function _nextBatch() internal view returns (Batch memory) {
         return _nextBatch(tip.stateRoot, _none());
     }
 
