@@ -128,11 +128,6 @@ impl Integer {
         Self::constant(0)
     }
 
-    /// A boolean that has been constrained to be one.
-    pub(crate) fn from_bit(bit: &Linear) -> Self {
-        Self { linear: bit.clone(), below: BigUint::ZERO, above: BigUint::one() }
-    }
-
     pub(crate) fn linear(&self) -> &Linear {
         &self.linear
     }
@@ -183,22 +178,22 @@ impl Integer {
     }
 }
 
-/// Where constraints go, and how many went into which part.
+/// Where constraints go, how many went into which part, and in which parts the values do not satisfy them.
 pub(crate) struct Circuit {
     system: ConstraintSystemRef<Fr>,
     part: &'static str,
-    constraints: usize,
     counts: BTreeMap<&'static str, usize>,
+    violated_parts: Vec<&'static str>,
 }
 
 impl Circuit {
     pub(crate) fn new(system: ConstraintSystemRef<Fr>) -> Self {
-        Self { system, part: "unnamed", constraints: 0, counts: BTreeMap::new() }
+        Self { system, part: "unnamed", counts: BTreeMap::new(), violated_parts: Vec::new() }
     }
 
-    /// Names the part that the constraints from here on belong to and returns the name so far.
-    pub(crate) fn enter(&mut self, part: &'static str) -> &'static str {
-        std::mem::replace(&mut self.part, part)
+    /// Names the part that the constraints from here on belong to.
+    pub(crate) fn enter(&mut self, part: &'static str) {
+        self.part = part;
     }
 
     /// Constraints by part.
@@ -206,10 +201,9 @@ impl Circuit {
         &self.counts
     }
 
-    /// All constraints so far.
-    #[cfg(test)]
-    pub(crate) fn constraints(&self) -> usize {
-        self.constraints
+    /// The parts with constraints that the values do not satisfy.
+    pub(crate) fn violated_parts(&self) -> &[&'static str] {
+        &self.violated_parts
     }
 
     pub(crate) fn witness(&mut self, value: Fr) -> Synthesis<Linear> {
@@ -224,8 +218,10 @@ impl Circuit {
 
     /// Enforces `left·right = product`.
     pub(crate) fn enforce(&mut self, left: &Linear, right: &Linear, product: &Linear) -> Synthesis<()> {
-        self.constraints += 1;
         *self.counts.entry(self.part).or_default() += 1;
+        if left.value * right.value != product.value && !self.violated_parts.contains(&self.part) {
+            self.violated_parts.push(self.part);
+        }
         self.system.enforce_r1cs_constraint(|| left.combination(), || right.combination(), || product.combination())
     }
 
@@ -270,7 +266,8 @@ impl Circuit {
             return Ok(Vec::new());
         };
         let integer = number.value.into_bigint();
-        let mut result = (0..highest).map(|index| self.boolean(integer.get_bit(index))).collect::<Synthesis<Vec<_>>>()?;
+        let mut result =
+            (0..highest).map(|index| self.boolean(integer.get_bit(index))).collect::<Synthesis<Vec<_>>>()?;
         let powers: Vec<Fr> = powers_of_two(highest);
         let lower = Linear::sum(powers.iter().copied().zip(&result));
         let scale = Fr::from(2u64).pow([highest as u64]).inverse().expect("a power of two is not zero");

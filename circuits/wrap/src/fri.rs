@@ -30,7 +30,6 @@ pub(crate) struct FriContext<'a> {
     fold_points: Vec<Ext>,
     final_polynomial: Vec<Ext>,
     zeta: Ext,
-    zeta_next: Ext,
     /// ζ + gζ and gζ², for (x − ζ)(x − gζ).
     zeta_sum: Ext,
     zeta_product: Ext,
@@ -82,7 +81,6 @@ impl<'a> FriContext<'a> {
             fold_points: input.fold_points,
             final_polynomial: input.final_polynomial,
             zeta: input.zeta,
-            zeta_next,
             zeta_sum,
             zeta_product,
             small_powers,
@@ -164,8 +162,7 @@ impl<'a> FriContext<'a> {
                 Some(folded) => folded.sub(&evaluation).enforce_zero(circuit)?,
             }
             // The coset is {shift · g^i}: the index without its low bits, at the exponents that those bits leave.
-            let inverse =
-                domain_point(circuit, above, consumed + arity_bits, lde_bits, shift.inverse(), true)?;
+            let inverse = domain_point(circuit, above, arity_bits, lde_bits - consumed, shift.inverse(), true)?;
             folded = Some(self.fold(circuit, &coset, arity_bits, step, &inverse)?);
             shift = shift.exp_power_of_2(arity_bits);
             consumed += arity_bits;
@@ -205,8 +202,7 @@ impl<'a> FriContext<'a> {
         let next_difference = self.combine_base(circuit, next)?.sub(&self.combined_next);
         let second = next_difference.multiply(circuit, &x.sub(&self.zeta))?;
         let square = Ext::from_base(circuit.multiply_integers(point, point)?);
-        let denominator =
-            square.sub(&self.zeta_sum.multiply_base(circuit, point)?).add(&self.zeta_product);
+        let denominator = square.sub(&self.zeta_sum.multiply_base(circuit, point)?).add(&self.zeta_product);
         let product = denominator.multiply(circuit, evaluation)?;
         product.sub(&first).sub(&second).enforce_zero(circuit)?;
         circuit.enter("query: folding");
@@ -288,13 +284,11 @@ fn open(
     cap_flags: &[Linear],
 ) -> Synthesis<Vec<Integer>> {
     circuit.enter("query: leaf ranges");
-    let leaf =
-        tree.leaf.iter().map(|element| residue_witness(circuit, *element)).collect::<Synthesis<Vec<_>>>()?;
+    let leaf = tree.leaf.iter().map(|element| residue_witness(circuit, *element)).collect::<Synthesis<Vec<_>>>()?;
     circuit.enter("query: leaf hashes");
     let digest = hash_leaf(circuit, &leaf)?;
     circuit.enter("query: Merkle paths");
-    let siblings =
-        tree.siblings.iter().map(|sibling| circuit.witness(*sibling)).collect::<Synthesis<Vec<_>>>()?;
+    let siblings = tree.siblings.iter().map(|sibling| circuit.witness(*sibling)).collect::<Synthesis<Vec<_>>>()?;
     enforce_merkle_path(circuit, digest, index_bits, &siblings, cap, cap_flags)?;
     Ok(leaf)
 }

@@ -158,10 +158,6 @@ pub(crate) struct Ext(pub(crate) [Integer; 2]);
 type Bounds = [(BigUint, BigUint); 2];
 
 impl Ext {
-    pub(crate) fn constant(value: FE) -> Self {
-        Self(value.to_basefield_array().map(|coordinate: F| Integer::constant(coordinate.to_canonical_u64())))
-    }
-
     pub(crate) fn zero() -> Self {
         Self([Integer::zero(), Integer::zero()])
     }
@@ -228,10 +224,7 @@ impl Ext {
         let pair = |left: (BigUint, BigUint), factor: u64, right: (BigUint, BigUint)| {
             (left.0 + right.0 * factor, left.1 + right.1 * factor)
         };
-        [
-            pair(a0.product_bounds(b0), W, a1.product_bounds(b1)),
-            pair(a0.product_bounds(b1), 1, a1.product_bounds(b0)),
-        ]
+        [pair(a0.product_bounds(b0), W, a1.product_bounds(b1)), pair(a0.product_bounds(b1), 1, a1.product_bounds(b0))]
     }
 
     fn with_bounds([low, high]: [Linear; 2], [low_bounds, high_bounds]: Bounds) -> Self {
@@ -269,10 +262,7 @@ impl Ext {
         if left.width() + base.width() > PRODUCT_BITS_MAX {
             left = left.reduce(circuit)?;
         }
-        Ok(Self([
-            circuit.multiply_integers(&left.0[0], base)?,
-            circuit.multiply_integers(&left.0[1], base)?,
-        ]))
+        Ok(Self([circuit.multiply_integers(&left.0[0], base)?, circuit.multiply_integers(&left.0[1], base)?]))
     }
 
     pub(crate) fn square(&self, circuit: &mut Circuit) -> Synthesis<Self> {

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
+use joule_protocol::PublicValues;
 use joule_recursion::bn254::Bn254PoseidonConfig;
 use plonky2::plonk::circuit_data::{CommonCircuitData, VerifierOnlyCircuitData};
 
 use crate::error::WrapError;
 use crate::gates::KnownGate;
 use crate::goldilocks::F;
-use crate::statement::PUBLIC_INPUTS;
 
 /// The plonky2 circuit whose proofs a wrap verifies. Everything here is a constant of the wrap's constraint system.
 #[derive(Clone, Debug)]
@@ -38,7 +38,8 @@ impl InnerCircuit {
             return Err(WrapError::Unsupported { feature: "salted Merkle trees" });
         }
         let parameters = &common.fri_params;
-        in_range("number of public inputs", PUBLIC_INPUTS..=PUBLIC_INPUTS, common.num_public_inputs)?;
+        let elements = PublicValues::ELEMENTS;
+        in_range("number of public inputs", elements..=elements, common.num_public_inputs)?;
         // Query indices are taken from 32 canonical bits, and p − 1 has 32 factors of two.
         in_range("low-degree extension, in bits,", 1..=32, parameters.lde_bits())?;
         in_range("grinding, in bits,", 0..=32, parameters.config.proof_of_work_bits as usize)?;
@@ -49,11 +50,7 @@ impl InnerCircuit {
         }
         let last_tree_bits = parameters.lde_bits() - parameters.total_arities();
         in_range("cap height", 0..=last_tree_bits.min(8), parameters.config.cap_height)?;
-        in_range(
-            "number of opened constants",
-            common.selectors_info.num_selectors()..=64,
-            common.num_constants,
-        )?;
+        in_range("number of opened constants", common.selectors_info.num_selectors()..=64, common.num_constants)?;
 
         let (groups, selectors) = selectors(&common)?;
         let gates = common
@@ -63,7 +60,11 @@ impl InnerCircuit {
             .map(|(gate, group)| Ok(SelectedGate { gate: KnownGate::recognise(gate)?, group }))
             .collect::<Result<_, WrapError>>()?;
         let caps = verifier.constants_sigmas_cap.0.len();
-        in_range("constants cap's length", 1 << parameters.config.cap_height..=1 << parameters.config.cap_height, caps)?;
+        in_range(
+            "constants cap's length",
+            1 << parameters.config.cap_height..=1 << parameters.config.cap_height,
+            caps,
+        )?;
         Ok(Self { common, verifier, gates, groups })
     }
 
@@ -80,11 +81,7 @@ impl InnerCircuit {
     }
 }
 
-fn in_range(
-    parameter: &'static str,
-    expected: std::ops::RangeInclusive<usize>,
-    got: usize,
-) -> Result<(), WrapError> {
+fn in_range(parameter: &'static str, expected: std::ops::RangeInclusive<usize>, got: usize) -> Result<(), WrapError> {
     if expected.contains(&got) {
         return Ok(());
     }

@@ -6,15 +6,22 @@ mod error;
 mod fri;
 mod gates;
 mod goldilocks;
+mod groth16;
 mod hash;
 mod inner;
+mod keys;
 mod plonk;
 mod sha256;
+mod solidity;
 mod statement;
+#[cfg(test)]
+mod tests;
 mod values;
 mod wrap;
 
 pub use error::WrapError;
-pub use statement::{PUBLIC_INPUTS, Statement};
+pub use groth16::{WrapProof, verify};
+pub use keys::{Contribution, KeyHeader, KeyOrigin, VerifyingKey, WrapKeys, default_cache_folder};
+pub use solidity::solidity_verifier;
 pub use values::InnerProof;
 pub use wrap::{Assignment, ConstraintReport, WrapCircuit};

@@ -172,10 +172,8 @@ fn permutation_terms(
             };
             let (i, j) = (pair[0], pair[1]);
             let wires = openings.wires[i].add(&openings.wires[j]);
-            let common_part = shared
-                .wires
-                .add(&wires.multiply_base(circuit, gamma)?)
-                .add(&Ext::from_base(gamma_squared.clone()));
+            let common_part =
+                shared.wires.add(&wires.multiply_base(circuit, gamma)?).add(&Ext::from_base(gamma_squared.clone()));
 
             let weighted = openings.wires[i]
                 .scale(shifts[j].to_canonical_u64())
@@ -196,10 +194,8 @@ fn permutation_terms(
 
         let partials = &openings.partial_products
             [challenge * common.num_partial_products..(challenge + 1) * common.num_partial_products];
-        let accumulators: Vec<&Ext> = std::iter::once(&openings.zs[challenge])
-            .chain(partials)
-            .chain([&openings.zs_next[challenge]])
-            .collect();
+        let accumulators: Vec<&Ext> =
+            std::iter::once(&openings.zs[challenge]).chain(partials).chain([&openings.zs_next[challenge]]).collect();
         let pairs_per_chunk = chunk_size.div_ceil(2);
         let chunks = numerators.chunks(pairs_per_chunk).zip(denominators.chunks(pairs_per_chunk));
         for ((numerators, denominators), ends) in chunks.zip(accumulators.windows(2)) {

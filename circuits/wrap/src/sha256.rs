@@ -59,11 +59,7 @@ fn full_adder(circuit: &mut Circuit, bits: [&Linear; 3]) -> Synthesis<(Linear, L
         let sum = others[0].add(others[1]);
         let exclusive = sum.sub(&product.scale(Fr::from(2u8)));
         let inclusive = sum.sub(&product);
-        return Ok(if bits[known].value().is_zero() {
-            (exclusive, product)
-        } else {
-            (exclusive.not(), inclusive)
-        });
+        return Ok(if bits[known].value().is_zero() { (exclusive, product) } else { (exclusive.not(), inclusive) });
     }
     let sum = bits[0].add(bits[1]).add(bits[2]);
     let exclusive = circuit.boolean(bits.iter().filter(|bit| !bit.value().is_zero()).count() % 2 == 1)?;
@@ -122,8 +118,7 @@ fn compress(circuit: &mut Circuit, state: [Word; 8], block: &[Word]) -> Synthesi
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = state.clone();
     for (word, constant) in schedule.iter().zip(constants) {
         let sum_1 = xor_words(circuit, [&rotate(&e, 6), &rotate(&e, 11), &rotate(&e, 25)])?;
-        let choice =
-            (0..32).map(|bit| circuit.select(&e[bit], &f[bit], &g[bit])).collect::<Synthesis<Vec<_>>>()?;
+        let choice = (0..32).map(|bit| circuit.select(&e[bit], &f[bit], &g[bit])).collect::<Synthesis<Vec<_>>>()?;
         let sum_0 = xor_words(circuit, [&rotate(&a, 2), &rotate(&a, 13), &rotate(&a, 22)])?;
         let majority = (0..32)
             .map(|bit| Ok(full_adder(circuit, [&a[bit], &b[bit], &c[bit]])?.1))
@@ -131,8 +126,7 @@ fn compress(circuit: &mut Circuit, state: [Word; 8], block: &[Word]) -> Synthesi
         let first = [&h, &sum_1, &choice, word].map(|word| from_bits(word));
         let [h_number, sum_1_number, choice_number, word_number] = first.each_ref();
         let (d_number, sum_0_number, majority_number) = (from_bits(&d), from_bits(&sum_0), from_bits(&majority));
-        let new_e =
-            add_modulo(circuit, &[h_number, sum_1_number, choice_number, word_number, &d_number], constant)?;
+        let new_e = add_modulo(circuit, &[h_number, sum_1_number, choice_number, word_number, &d_number], constant)?;
         let new_a = add_modulo(
             circuit,
             &[h_number, sum_1_number, choice_number, word_number, &sum_0_number, &majority_number],

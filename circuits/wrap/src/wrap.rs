@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use ark_bn254::Fr;
-use ark_relations::gr1cs::{ConstraintSynthesizer, ConstraintSystem, ConstraintSystemRef, SynthesisError, SynthesisMode};
+use ark_relations::gr1cs::{
+    ConstraintSynthesizer, ConstraintSystem, ConstraintSystemRef, SynthesisError, SynthesisMode,
+};
+use joule_protocol::PublicValues;
 use joule_recursion::bn254::{Bn254Poseidon, Bn254PoseidonConfig};
 use plonky2::field::types::PrimeField64;
 use plonky2::iop::challenger::Challenger;
@@ -18,7 +21,7 @@ use crate::goldilocks::{Ext, F, FE, canonical_low_bits, enforce_leading_zeros, r
 use crate::hash::Transcript;
 use crate::inner::InnerCircuit;
 use crate::plonk::{Openings, PlonkChallenges, enforce_vanishing};
-use crate::statement::{Statement, StatementWitness};
+use crate::statement::{StatementWitness, public_values};
 use crate::values::{InnerProof, ProofValues};
 
 /// A wrap: the inner circuit whose proofs it verifies.
@@ -70,13 +73,16 @@ impl WrapCircuit {
         hasher.finalize().into()
     }
 
+    /// [`Self::digest`] in hexadecimal, as key files carry it.
+    pub fn digest_hex(&self) -> String {
+        self.digest().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Checks a proof with plonky2's own verifier and its public inputs against their ranges; returns what it states.
-    pub fn check(&self, proof: &InnerProof) -> Result<Statement, WrapError> {
-        let statement = Statement::from_public_inputs(&proof.public_inputs)?;
-        let data = VerifierCircuitData {
-            verifier_only: self.inner.verifier.clone(),
-            common: self.inner.common.clone(),
-        };
+    pub fn check(&self, proof: &InnerProof) -> Result<PublicValues, WrapError> {
+        let statement = public_values(&proof.public_inputs)?;
+        let data =
+            VerifierCircuitData { verifier_only: self.inner.verifier.clone(), common: self.inner.common.clone() };
         data.verify(proof.clone()).map_err(|reason| WrapError::InnerProof { reason: format!("{reason:#}") })?;
         Ok(statement)
     }
@@ -93,22 +99,27 @@ impl WrapCircuit {
 
     /// Counts constraints by building the system without keeping its matrices.
     pub fn report(&self) -> Result<ConstraintReport, WrapError> {
-        let system = ConstraintSystem::new_ref();
-        system.set_mode(SynthesisMode::Prove { construct_matrices: false, generate_lc_assignments: false });
-        let counts = self.blank().synthesise(system.clone())?;
+        let system = values_only();
+        let circuit = self.blank().synthesise(system.clone())?;
         Ok(ConstraintReport {
-            constraints: counts.values().sum(),
+            constraints: circuit.counts().values().sum(),
             variables: system.num_witness_variables(),
-            parts: counts,
+            parts: circuit.counts().clone(),
         })
     }
+}
+
+fn values_only() -> ConstraintSystemRef<Fr> {
+    let system = ConstraintSystem::new_ref();
+    system.set_mode(SynthesisMode::Prove { construct_matrices: false, generate_lc_assignments: false });
+    system
 }
 
 /// The wrap's constraints with an assignment of the witness.
 #[derive(Clone)]
 pub struct Assignment<'a> {
     inner: &'a InnerCircuit,
-    values: ProofValues,
+    pub(crate) values: ProofValues,
 }
 
 impl ConstraintSynthesizer<Fr> for Assignment<'_> {
@@ -118,11 +129,15 @@ impl ConstraintSynthesizer<Fr> for Assignment<'_> {
 }
 
 impl Assignment<'_> {
-    /// Adds all constraints and returns their number by part.
-    fn synthesise(&self, system: ConstraintSystemRef<Fr>) -> Synthesis<BTreeMap<&'static str, usize>> {
+    /// The parts of the verifier with a constraint that the assignment does not satisfy, in the order of their first.
+    pub fn violated_parts(&self) -> Result<Vec<&'static str>, WrapError> {
+        Ok(self.synthesise(values_only())?.violated_parts().to_vec())
+    }
+
+    fn synthesise(&self, system: ConstraintSystemRef<Fr>) -> Synthesis<Circuit> {
         let mut circuit = Circuit::new(system);
         self.verify(&mut circuit)?;
-        Ok(circuit.counts().clone())
+        Ok(circuit)
     }
 
     fn verify(&self, circuit: &mut Circuit) -> Synthesis<()> {
@@ -144,8 +159,7 @@ impl Assignment<'_> {
         let quotients_cap = digests(circuit, &values.quotients_cap)?;
         let constants_cap =
             inner.verifier.constants_sigmas_cap.0.iter().map(|digest| Linear::constant(digest.0)).collect();
-        let fold_caps =
-            values.fold_caps.iter().map(|cap| digests(circuit, cap)).collect::<Synthesis<Vec<_>>>()?;
+        let fold_caps = values.fold_caps.iter().map(|cap| digests(circuit, cap)).collect::<Synthesis<Vec<_>>>()?;
 
         // plonky2's order of messages and challenges; a test holds every challenge equal to plonky2's.
         circuit.enter("transcript");

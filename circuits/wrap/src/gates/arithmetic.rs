@@ -25,11 +25,7 @@ fn with_constants(row: &Row<'_>, outputs: Vec<Ext>, products: Vec<Ext>, addends:
 }
 
 /// The same over the extension: wires come in pairs.
-pub(super) fn arithmetic_extension(
-    circuit: &mut Circuit,
-    operations: usize,
-    row: &Row<'_>,
-) -> Synthesis<Vec<Part>> {
+pub(super) fn arithmetic_extension(circuit: &mut Circuit, operations: usize, row: &Row<'_>) -> Synthesis<Vec<Part>> {
     let (mut outputs, mut products, mut addends) = (Vec::new(), Vec::new(), Vec::new());
     for operation in 0..operations {
         let first = 8 * operation;
@@ -94,11 +90,7 @@ pub(super) fn reducing(circuit: &mut Circuit, coefficients: usize, row: &Row<'_>
 }
 
 /// Folds elements of the extension.
-pub(super) fn reducing_extension(
-    circuit: &mut Circuit,
-    coefficients: usize,
-    row: &Row<'_>,
-) -> Synthesis<Vec<Part>> {
+pub(super) fn reducing_extension(circuit: &mut Circuit, coefficients: usize, row: &Row<'_>) -> Synthesis<Vec<Part>> {
     let list = (0..coefficients).map(|index| row.algebra(6 + 2 * index)).collect();
     fold(circuit, row, list, 6 + 2 * coefficients)
 }

@@ -104,11 +104,7 @@ impl KnownGate {
         } else if let Some(gate) = any.downcast_ref::<ExponentiationGate<F, 2>>() {
             Self::Exponentiation { bits: gate.num_power_bits }
         } else if let Some(gate) = any.downcast_ref::<RandomAccessGate<F, 2>>() {
-            Self::RandomAccess {
-                bits: gate.bits,
-                copies: gate.num_copies,
-                extra_constants: gate.num_extra_constants,
-            }
+            Self::RandomAccess { bits: gate.bits, copies: gate.num_copies, extra_constants: gate.num_extra_constants }
         } else if let Some(gate) = any.downcast_ref::<CosetInterpolationGate<F, 2>>() {
             Self::CosetInterpolation {
                 subgroup_bits: gate.subgroup_bits,
@@ -140,9 +136,7 @@ impl KnownGate {
 pub(crate) fn evaluate(circuit: &mut Circuit, gate: &KnownGate, row: &Row<'_>) -> Synthesis<Vec<Part>> {
     match gate {
         KnownGate::Arithmetic { operations } => arithmetic::arithmetic(circuit, *operations, row),
-        KnownGate::ArithmeticExtension { operations } => {
-            arithmetic::arithmetic_extension(circuit, *operations, row)
-        }
+        KnownGate::ArithmeticExtension { operations } => arithmetic::arithmetic_extension(circuit, *operations, row),
         KnownGate::MultiplicationExtension { operations } => {
             arithmetic::multiplication_extension(circuit, *operations, row)
         }
@@ -151,9 +145,7 @@ pub(crate) fn evaluate(circuit: &mut Circuit, gate: &KnownGate, row: &Row<'_>) -
         KnownGate::Noop => Ok(Vec::new()),
         KnownGate::PublicInput => Ok(arithmetic::public_input(row)),
         KnownGate::Reducing { coefficients } => arithmetic::reducing(circuit, *coefficients, row),
-        KnownGate::ReducingExtension { coefficients } => {
-            arithmetic::reducing_extension(circuit, *coefficients, row)
-        }
+        KnownGate::ReducingExtension { coefficients } => arithmetic::reducing_extension(circuit, *coefficients, row),
         KnownGate::Exponentiation { bits } => bits::exponentiation(circuit, *bits, row),
         KnownGate::RandomAccess { bits, copies, extra_constants } => {
             bits::random_access(circuit, *bits, *copies, *extra_constants, row)

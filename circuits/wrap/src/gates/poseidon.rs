@@ -86,9 +86,7 @@ impl<L: Lane> State<L> {
         let (coefficients, constant) = &self.lanes[lane];
         let one = L::constant(F::ONE);
         let parts = coefficients.iter().zip(&self.basis).map(|(factor, value)| (factor.to_canonical_u64(), value));
-        L::weighted_sum(
-            parts.chain([(constant.to_canonical_u64(), &one)]).filter(|(factor, _)| *factor != 0),
-        )
+        L::weighted_sum(parts.chain([(constant.to_canonical_u64(), &one)]).filter(|(factor, _)| *factor != 0))
     }
 
     fn add_constant(&mut self, lane: usize, constant: u64) {
