@@ -14,6 +14,7 @@ use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 /// Where the two differ, and why that is right or does not matter. An entry that no longer differs fails the test.
@@ -120,6 +121,19 @@ impl Observer<'_> {
         response
     }
 
+    /// Sends, and waits for the receipt: anvil mines a moment after it has answered.
+    async fn send(&mut self, label: &str, bytes: Bytes) -> Value {
+        let hash = self.ask(label, "eth_sendRawTransaction", json!([bytes])).await["result"].clone();
+        for _ in 0..500 {
+            let receipt = respond(self.url, "eth_getTransactionReceipt", json!([hash])).await;
+            if !receipt["result"].is_null() {
+                return hash;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{label} is not mined");
+    }
+
     fn note(&mut self, label: &str, value: Value) {
         assert!(self.seen.insert(label.to_owned(), value).is_none(), "{label} is used twice");
     }
@@ -154,7 +168,7 @@ async fn observe(url: &str) -> BTreeMap<String, Value> {
         ..TxEip1559::default()
     };
     let deployment = TxEip1559 { to: TxKind::Create, input: probe_deployment(5), ..base.clone() };
-    let hash = see.ask("deploy", "eth_sendRawTransaction", json!([sign(0, deployment)])).await["result"].clone();
+    let hash = see.send("deploy", sign(0, deployment)).await;
     let receipt = see.ask("deployment receipt", "eth_getTransactionReceipt", json!([hash])).await["result"].clone();
     see.note("receipt keys", keys(&receipt));
     let probe: Address = receipt["contractAddress"].as_str().and_then(|text| text.parse().ok()).expect("a contract");
@@ -175,8 +189,7 @@ async fn observe(url: &str) -> BTreeMap<String, Value> {
         see.ask(&format!("{name}: call"), "eth_call", call.clone()).await;
         see.ask(&format!("{name}: estimate"), "eth_estimateGas", call).await;
         let transaction = TxEip1559 { nonce, to: TxKind::Call(probe), input: input.into(), ..base.clone() };
-        let sent = see.ask(&format!("{name}: hash"), "eth_sendRawTransaction", json!([sign(0, transaction)])).await;
-        let hash = sent["result"].clone();
+        let hash = see.send(&format!("{name}: hash"), sign(0, transaction)).await;
         see.ask(&format!("{name}: receipt"), "eth_getTransactionReceipt", json!([hash])).await;
         see.ask(&format!("{name}: transaction"), "eth_getTransactionByHash", json!([hash])).await;
         see.ask(&format!("{name}: block"), "eth_getBlockByNumber", json!(["latest", true])).await;
@@ -251,7 +264,7 @@ async fn observe(url: &str) -> BTreeMap<String, Value> {
     let latest = respond(url, "eth_getBlockByNumber", json!(["latest", false])).await;
     see.note("timestamp", latest["result"]["timestamp"].clone());
     see.ask("height", "eth_blockNumber", json!([])).await;
-    let hash = respond(url, "eth_sendRawTransaction", json!([sign(0, transfer)])).await["result"].clone();
+    let hash = see.send("to be reorged", sign(0, transfer)).await;
     see.ask("reorg", "anvil_reorg", json!([2, []])).await;
     see.ask("height after the reorg", "eth_blockNumber", json!([])).await;
     see.ask("receipt after the reorg", "eth_getTransactionReceipt", json!([hash])).await;
