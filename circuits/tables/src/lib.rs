@@ -25,6 +25,7 @@ pub mod program;
 pub mod proof;
 pub mod prove;
 pub mod quotient;
+pub mod secp256k1;
 pub mod shape;
 pub mod table;
 #[cfg(test)]

@@ -14,10 +14,13 @@ use crate::{
     memory::Memory,
     narrow::Narrow,
     output::Output,
+    poseidon2::{permutation::Permutation, sponge::Sponge, tree::Tree},
     product::Product,
     quotient::Quotient,
+    secp256k1::Curve,
     table::{JouleAir, TableName},
     trace::TraceError,
+    transfer::Transfer,
 };
 
 /// A set of heights.
@@ -52,6 +55,14 @@ impl Shape {
             // One row per 16-bit value, whatever the run.
             TableName::Bytes => BYTES_HEIGHT.ilog2() as usize,
             TableName::Output => 10,
+            // About ten thousand cycles, one signature and three hundred permutations to a payment.
+            TableName::Transfer | TableName::Permutation | TableName::Sponge | TableName::Tree | TableName::Curve => {
+                match self {
+                    Self::Tiny => 10,
+                    Self::Small => 14,
+                    Self::Large => 16,
+                }
+            }
             _ => match (self, table) {
                 (Self::Tiny, TableName::Image) => 13,
                 (Self::Tiny, TableName::Cpu) => 13,
@@ -101,6 +112,11 @@ impl Shape {
             TableName::Memory => JouleAir::Memory(Memory),
             TableName::Bytes => JouleAir::Bytes(Bytes),
             TableName::Output => JouleAir::Output(Output { height: self.height(table) }),
+            TableName::Transfer => JouleAir::Transfer(Transfer),
+            TableName::Permutation => JouleAir::Permutation(Permutation),
+            TableName::Sponge => JouleAir::Sponge(Sponge),
+            TableName::Tree => JouleAir::Tree(Tree),
+            TableName::Curve => JouleAir::Curve(Curve { height: self.height(table) }),
         }
     }
 

@@ -16,8 +16,15 @@ use crate::{
     memory::{Memory, columns::MemoryColumns},
     narrow::{Narrow, columns::NarrowColumns},
     output::{Output, columns::OutputColumns},
+    poseidon2::{
+        permutation::{Permutation, columns::PermutationColumns},
+        sponge::{Sponge, columns::SpongeColumns},
+        tree::{Tree, columns::TreeColumns},
+    },
     product::{Product, columns::ProductColumns},
     quotient::{Quotient, columns::QuotientColumns},
+    secp256k1::{Curve, columns::CurveColumns},
+    transfer::{Transfer, columns::TransferColumns},
 };
 
 macro_rules! tables {
@@ -99,6 +106,16 @@ tables! {
     Bytes = "bytes", BytesColumns;
     /// The commit, the halt and the public values.
     Output = "output", OutputColumns;
+    /// Words of memory for the precompiles.
+    Transfer = "transfer", TransferColumns;
+    /// Poseidon2 permutations.
+    Permutation = "permutation", PermutationColumns;
+    /// Hashes of words.
+    Sponge = "sponge", SpongeColumns;
+    /// Updates of the state tree.
+    Tree = "tree", TreeColumns;
+    /// Recoveries of secp256k1 keys.
+    Curve = "curve", CurveColumns;
 }
 
 impl core::fmt::Display for TableName {

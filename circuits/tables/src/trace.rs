@@ -5,7 +5,7 @@ use p3_matrix::dense::RowMajorMatrix;
 use p3_maybe_rayon::prelude::*;
 use thiserror::Error;
 
-use crate::{Felt, check::Trace};
+use crate::{Felt, check::Trace, secp256k1::trace::CurveError};
 
 /// Why a run does not fit a shape's tables.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -37,6 +37,9 @@ pub enum TraceError {
         /// What is wrong.
         what: String,
     },
+    /// An `ecrecover` that has no proof.
+    #[error(transparent)]
+    Curve(#[from] CurveError),
     /// The records' private input is not what the memory regions allow, or the interpreter left something inconsistent behind.
     #[error("bus {bus} was asked for {fields:?}, which is no fact")]
     NoFact {

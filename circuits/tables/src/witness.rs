@@ -12,10 +12,12 @@ use crate::{
     cpu, image, memory, narrow,
     operations::Questions,
     output::{self, constraints::PUBLIC_VALUES},
-    product, quotient,
+    poseidon2::{permutation, sponge, tree},
+    product, quotient, secp256k1,
     shape::Shape,
     table::{JouleAir, Named, TableName},
     trace::TraceError,
+    transfer,
 };
 
 /// The main traces of a run, in the order of [`TableName::ALL`], and its public values.
@@ -55,6 +57,11 @@ impl Witness {
                 TableName::Quotient => quotient::trace::fill(&questions.quotient, height)?,
                 TableName::Memory => memory::trace::fill(&records.memory, height)?,
                 TableName::Output => output::trace::fill(records, height)?,
+                TableName::Transfer => transfer::trace::trace(&transfer::trace::pairs(records), height)?,
+                TableName::Permutation => permutation::trace::trace(&permutation::trace::uses(records), height)?,
+                TableName::Sponge => sponge::trace::trace(&records.hashes, height)?,
+                TableName::Tree => tree::trace::trace(&records.tree_updates, height)?,
+                TableName::Curve => secp256k1::trace::trace(&records.recoveries, height)?,
                 // Counts what the others look up, so it is filled last.
                 TableName::Bytes => Lookups::default().trace(),
             });

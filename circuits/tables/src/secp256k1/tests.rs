@@ -20,6 +20,7 @@ use crate::{
     check::Trace,
     forge::{By, Forgery, Free, Honest, catches, every_cell_counts, forgery},
     poseidon2::tree::tests::messages,
+    trace::TraceError,
 };
 
 /// One call and some rows behind it.
@@ -223,7 +224,7 @@ fn calls_that_must_not_be_have_no_trace() {
         for (access, word) in event.words.iter_mut().zip(words) {
             (access.before, access.after) = (word, word);
         }
-        assert!(matches!(trace(&[event], HEIGHT), Err(CurveError::OutOfRange { .. })));
+        assert!(matches!(trace(&[event], HEIGHT), Err(TraceError::Curve(CurveError::OutOfRange { .. }))));
     };
     refuse((good.0, U256::ZERO, good.2, 0));
     refuse((good.0, ORDER.value, good.2, 0));
@@ -232,8 +233,8 @@ fn calls_that_must_not_be_have_no_trace() {
     refuse((good.0, good.1, good.2, 2));
     let mut event = event(good.0, good.1, good.2, good.3);
     event.words[30].after ^= 1;
-    assert!(matches!(trace(&[event.clone()], HEIGHT), Err(CurveError::WrongOutput { .. })));
-    assert!(matches!(trace(&[event.clone(), event], HEIGHT), Err(CurveError::TooMany { calls: 2, height: HEIGHT })));
+    assert!(matches!(trace(&[event.clone()], HEIGHT), Err(TraceError::Curve(CurveError::WrongOutput { .. }))));
+    assert!(matches!(trace(&[event.clone(), event], HEIGHT), Err(TraceError::TooManyRows { table: "curve", rows: 1132, height: HEIGHT })));
 }
 
 proptest! {

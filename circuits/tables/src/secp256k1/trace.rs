@@ -3,6 +3,7 @@
 use joule_machine::{Records, records::RecoverEvent};
 use p3_field::{Field, PrimeCharacteristicRing};
 use p3_matrix::dense::RowMajorMatrix;
+use p3_maybe_rayon::prelude::*;
 
 use super::{
     arithmetic::{LIMBS, ORDER, PRIME, Point, U256, square_root},
@@ -10,7 +11,7 @@ use super::{
     constants::{HALF_ORDER, STARTS, Start},
     program::{Constant, Modulo, NAMES, Name, Next, Origin, Row, program},
 };
-use crate::{Felt, check::Trace};
+use crate::{Felt, check::Trace, trace::TraceError};
 
 /// Why a call cannot be filled in. The interpreter makes no such call; a prover who was handed one learns what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,14 +44,6 @@ pub enum CurveError {
         /// What is in the record.
         got: (u32, U256, U256),
     },
-    /// There are more calls than the table has room for.
-    #[error("{calls} calls of ecrecover do not fit in {height} rows")]
-    TooMany {
-        /// How many there are.
-        calls: usize,
-        /// The table's height.
-        height: usize,
-    },
 }
 
 /// How many rows a run needs.
@@ -62,17 +55,16 @@ pub fn rows(records: &Records) -> usize {
 /// The trace of the calls, padded to `height` rows.
 ///
 /// # Errors
-/// See [`CurveError`].
-pub fn trace(recoveries: &[RecoverEvent], height: usize) -> Result<Trace, CurveError> {
+/// [`TraceError::TooManyRows`], or [`TraceError::Curve`] for a call that has no proof.
+pub fn trace(recoveries: &[RecoverEvent], height: usize) -> Result<Trace, TraceError> {
     let program = program();
     let blocks = height / program.len();
     if recoveries.len() > blocks {
-        return Err(CurveError::TooMany { calls: recoveries.len(), height });
+        return Err(TraceError::TooManyRows { table: "curve", rows: recoveries.len() * program.len(), height });
     }
-    let mut rows = Vec::with_capacity(height);
-    for event in recoveries {
-        rows.extend(call(event, &program)?);
-    }
+    let calls: Vec<_> = recoveries.par_iter().map(|event| call(event, &program)).collect::<Result<_, _>>()?;
+    let mut rows: Vec<_> = calls.into_iter().flatten().collect();
+    rows.reserve(height - rows.len());
     // Blocks without a call, then rows without a program, which go on with what their block says.
     while rows.len() < blocks * program.len() {
         rows.extend(program.iter().map(|row| idle(*row)));

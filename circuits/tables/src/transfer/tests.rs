@@ -26,7 +26,7 @@ fn honest() -> Honest<Transfer> {
         pair(70_010, access(0x1_0000, 5, 0, 70_007), Some(access(0x1_0004, 123_456_789, u32::MAX, 70_007)), true),
         pair(70_014, access(0x1_0000, 0, 0, 70_010), Some(access(0x1_0004, u32::MAX, 0, 70_010)), true),
     ];
-    Honest::new(Transfer, trace(&pairs, 8))
+    Honest::new(Transfer, trace(&pairs, 8).expect("fits"))
 }
 
 fn edit(trace: &mut Trace, row: usize, change: impl FnOnce(&mut TransferColumns<Felt>)) {

@@ -9,7 +9,7 @@ use p3_field::{Field, PrimeCharacteristicRing};
 use p3_matrix::dense::RowMajorMatrix;
 
 use super::columns::TransferColumns;
-use crate::{Felt, check::Trace};
+use crate::{Felt, check::Trace, trace::TraceError};
 
 /// Up to two accesses of a precompile, at neighbouring words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,17 +65,19 @@ pub fn rows(records: &Records) -> usize {
 
 /// The trace of the pairs, padded to `height` rows that move nothing.
 ///
-/// # Panics
-/// If there are more pairs than rows: heights are chosen from [`rows`].
-#[must_use]
-pub fn trace(pairs: &[Pair], height: usize) -> Trace {
-    assert!(pairs.len() <= height, "{} pairs do not fit in {height} rows", pairs.len());
+/// # Errors
+///
+/// [`TraceError::TooManyRows`].
+pub fn trace(pairs: &[Pair], height: usize) -> Result<Trace, TraceError> {
+    if pairs.len() > height {
+        return Err(TraceError::TooManyRows { table: "transfer", rows: pairs.len(), height });
+    }
     let width = TransferColumns::<()>::WIDTH;
     let mut values = Felt::zero_vec(width * height);
     for (row, pair) in values.chunks_exact_mut(width).zip(pairs) {
         columns(pair).write(row);
     }
-    RowMajorMatrix::new(values, width)
+    Ok(RowMajorMatrix::new(values, width))
 }
 
 fn columns(pair: &Pair) -> TransferColumns<Felt> {

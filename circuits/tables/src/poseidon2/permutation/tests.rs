@@ -16,7 +16,7 @@ use crate::{
 
 fn honest() -> Honest<Permutation> {
     let input = core::array::from_fn(|i| -Felt::from_usize(3 * i + 1));
-    Honest::new(Permutation, trace(&[Use { input, lookups: [1, 2] }], 2))
+    Honest::new(Permutation, trace(&[Use { input, lookups: [1, 2] }], 2).expect("fits"))
 }
 
 /// Adds one to a cell of row 0 and computes the rest of the row from it: only the constraint on that cell is broken.

@@ -19,7 +19,7 @@ use p3_poseidon2::GenericPoseidon2LinearLayers;
 use p3_symmetric::Permutation;
 
 use super::columns::{FULL_ROUNDS, PARTIAL_ROUNDS, PermutationColumns, STATE};
-use crate::{Felt, check::Trace};
+use crate::{Felt, check::Trace, trace::TraceError};
 
 /// A permutation and how often each half of its output is looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,18 +96,20 @@ pub fn rows(records: &Records) -> usize {
 
 /// The trace, padded to `height` rows with permutations of zeros that nobody looks up.
 ///
-/// # Panics
-/// If there are more permutations than rows: heights are chosen from [`rows`].
-#[must_use]
-pub fn trace(uses: &[Use], height: usize) -> Trace {
-    assert!(uses.len() <= height, "{} permutations do not fit in {height} rows", uses.len());
+/// # Errors
+///
+/// [`TraceError::TooManyRows`].
+pub fn trace(uses: &[Use], height: usize) -> Result<Trace, TraceError> {
+    if uses.len() > height {
+        return Err(TraceError::TooManyRows { table: "permutation", rows: uses.len(), height });
+    }
     let width = PermutationColumns::<()>::WIDTH;
     let mut values = Felt::zero_vec(width * height);
     let padding = iter::repeat(&Use { input: [Felt::ZERO; STATE], lookups: [0; 2] });
     for (row, item) in values.chunks_exact_mut(width).zip(uses.iter().chain(padding)) {
         fill(item, |_, value| value).write(row);
     }
-    RowMajorMatrix::new(values, width)
+    Ok(RowMajorMatrix::new(values, width))
 }
 
 /// A committed cell of a row, in the order of computation.

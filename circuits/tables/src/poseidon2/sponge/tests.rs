@@ -56,7 +56,7 @@ fn honest() -> Honest<Sponge> {
         event(2_000, 2, &[], 0x50_0000),
         event(3_000, 7, &[9; 8], 0x60_0000),
     ];
-    Honest::new(Sponge, trace(&hashes, 32)).with_facts(is_permutation)
+    Honest::new(Sponge, trace(&hashes, 32).expect("fits")).with_facts(is_permutation)
 }
 
 fn edit(trace: &mut Trace, row: usize, change: impl FnOnce(&mut SpongeColumns<Felt>)) {
@@ -317,8 +317,8 @@ proptest! {
         let records = Records { hashes: hashes.to_vec(), ..Default::default() };
         let uses = permutation::trace::uses(&records);
         prop_assert_eq!(uses.len(), permutation::trace::rows(&records));
-        let pool = permutation::trace::trace(&uses, uses.len().next_power_of_two());
-        let trace = trace(&hashes, super::trace::rows(&records).next_power_of_two());
+        let pool = permutation::trace::trace(&uses, uses.len().next_power_of_two()).expect("fits");
+        let trace = trace(&hashes, super::trace::rows(&records).next_power_of_two()).expect("fits");
         prop_assert!(trace.height() >= 10);
         let mut sums = std::collections::BTreeMap::<Vec<u64>, Felt>::new();
         for (name, fields, count) in messages(&Permutation, &pool).into_iter().chain(messages(&Sponge, &trace)) {

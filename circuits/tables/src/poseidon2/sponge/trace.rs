@@ -12,7 +12,7 @@ use p3_matrix::dense::RowMajorMatrix;
 use p3_symmetric::Permutation;
 
 use super::columns::SpongeColumns;
-use crate::{Felt, check::Trace};
+use crate::{Felt, check::Trace, trace::TraceError};
 
 /// How many rows a run needs.
 #[must_use]
@@ -22,17 +22,20 @@ pub fn rows(records: &Records) -> usize {
 
 /// The trace of the hashes, padded to `height` rows of zeros.
 ///
-/// # Panics
-/// If they do not fit: heights are chosen from [`rows`].
-#[must_use]
-pub fn trace(hashes: &[HashEvent], height: usize) -> Trace {
+/// # Errors
+///
+/// [`TraceError::TooManyRows`].
+pub fn trace(hashes: &[HashEvent], height: usize) -> Result<Trace, TraceError> {
+    let rows = hashes.iter().map(|event| permutations(event.input.len()) + 4).sum();
+    if rows > height {
+        return Err(TraceError::TooManyRows { table: "sponge", rows, height });
+    }
     let width = SpongeColumns::<()>::WIDTH;
     let mut values = Felt::zero_vec(width * height);
-    let mut free = values.chunks_exact_mut(width);
-    for columns in hashes.iter().flat_map(hash) {
-        columns.write(free.next().unwrap_or_else(|| panic!("the hashes do not fit in {height} rows")));
+    for (row, columns) in values.chunks_exact_mut(width).zip(hashes.iter().flat_map(hash)) {
+        columns.write(row);
     }
-    RowMajorMatrix::new(values, width)
+    Ok(RowMajorMatrix::new(values, width))
 }
 
 /// The rows of one hash.

@@ -57,7 +57,7 @@ const PADDING: usize = 2 * ROWS;
 
 fn honest() -> Honest<Tree> {
     let updates = [event(4_000, 0x40_0000, 0x8000_0005, 1), event(8_000, 0x41_0000, 0, 2)];
-    Honest::new(Tree, trace(&updates, 128)).with_facts(is_permutation)
+    Honest::new(Tree, trace(&updates, 128).expect("fits")).with_facts(is_permutation)
 }
 
 fn edit(trace: &mut Trace, row: usize, change: impl FnOnce(&mut TreeColumns<Felt>)) {
@@ -290,8 +290,8 @@ fn balance(updates: &[TreeEvent]) {
     let records = joule_machine::Records { tree_updates: updates.to_vec(), ..Default::default() };
     let uses = permutation::trace::uses(&records);
     assert_eq!(uses.len(), permutation::trace::rows(&records));
-    let pool = permutation::trace::trace(&uses, uses.len().next_power_of_two());
-    let trace = trace(updates, super::trace::rows(&records).next_power_of_two());
+    let pool = permutation::trace::trace(&uses, uses.len().next_power_of_two()).expect("fits");
+    let trace = trace(updates, super::trace::rows(&records).next_power_of_two()).expect("fits");
     let permutations = messages(&Permutation, &pool).into_iter().filter(|(name, ..)| *name == "PERMUTATION");
     let mut sums = std::collections::BTreeMap::<Vec<u64>, Felt>::new();
     for (_, fields, count) in

@@ -10,7 +10,7 @@ use p3_field::PrimeCharacteristicRing;
 use p3_matrix::dense::RowMajorMatrix;
 
 use super::columns::TreeColumns;
-use crate::{Felt, check::Trace, poseidon2::permutation::trace::leaf};
+use crate::{Felt, check::Trace, poseidon2::permutation::trace::leaf, trace::TraceError};
 
 /// Rows of one update.
 pub const ROWS: usize = 4 + TREE_DEPTH + 4;
@@ -23,17 +23,20 @@ pub fn rows(records: &Records) -> usize {
 
 /// The trace of the updates, padded to `height` rows of zeros.
 ///
-/// # Panics
-/// If they do not fit: heights are chosen from [`rows`].
-#[must_use]
-pub fn trace(updates: &[TreeEvent], height: usize) -> Trace {
-    assert!(updates.len() * ROWS <= height, "{} updates do not fit in {height} rows", updates.len());
+/// # Errors
+///
+/// [`TraceError::TooManyRows`].
+pub fn trace(updates: &[TreeEvent], height: usize) -> Result<Trace, TraceError> {
+    let rows = updates.len() * ROWS;
+    if rows > height {
+        return Err(TraceError::TooManyRows { table: "tree", rows, height });
+    }
     let width = TreeColumns::<()>::WIDTH;
     let mut values = Felt::zero_vec(width * height);
     for (row, columns) in values.chunks_exact_mut(width).zip(updates.iter().flat_map(update)) {
         columns.write(row);
     }
-    RowMajorMatrix::new(values, width)
+    Ok(RowMajorMatrix::new(values, width))
 }
 
 fn update(event: &TreeEvent) -> Vec<TreeColumns<Felt>> {
