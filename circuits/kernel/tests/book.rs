@@ -1,0 +1,74 @@
+//! Chapters of the book that are made from code. `UPDATE_BOOK=1 cargo test -p joule-kernel --test book` writes them anew.
+
+use std::{fmt::Write as _, fs, path::Path};
+
+use joule_protocol::{CallKind, Rejection, gas_of, limits};
+
+fn holds_fresh(chapter: &str, expected: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../book/src").join(chapter);
+    if std::env::var_os("UPDATE_BOOK").is_some() {
+        fs::write(&path, expected).expect("the book can be written");
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == expected, "{chapter} is stale: run UPDATE_BOOK=1 cargo test -p joule-kernel --test book");
+}
+
+#[test]
+fn outcomes_are_fresh() {
+    let mut text = String::from(
+        "# Outcomes\n\nMade from `circuits/protocol/src/errors.rs`. An outcome in the batch data is 0 (applied) or one of these codes. \
+         Wallets see a rejection as the Solidity custom error of its name (`contracts/src/l2/IRejections.sol`), and `eth_call` and \
+         `eth_estimateGas` show it before anybody pays for it.\n\n| code | rejection | says |\n|---|---|---|\n",
+    );
+    for error in Rejection::CUSTOM_ERRORS {
+        writeln!(text, "| {} | `{}` | {} |", error.code, error.name, error.sentence.replace('|', "\\|"))
+            .expect("a string takes text");
+    }
+    holds_fresh("outcomes.md", &text);
+}
+
+#[test]
+fn limits_are_fresh() {
+    macro_rules! values {
+        ($($name:ident),* $(,)?) => { [$( (stringify!($name), u128::try_from(limits::$name).expect("not negative")) ),*] };
+    }
+    let values = values![
+        AMOUNT_MAX,
+        TREE_DEPTH,
+        LEAVES_MAX,
+        TRANSACTION_BYTES_MAX,
+        PRIORITY_DATA_BYTES_MAX,
+        BLOCK_TRANSACTIONS_MAX,
+        BLOCK_PRIORITY_MAX,
+        BLOCK_GAS_MAX,
+        BLOCK_OBJECTS_MAX,
+        CHUNK_BYTES_MAX,
+        SEGMENT_BLOCKS_MAX,
+        CHAIN_ID_MAX,
+        JOB_DEADLINE_SECONDS_MAX,
+        DELAY_SECONDS_MAX,
+    ];
+    let source =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../protocol/src/limits.rs")).expect("limits.rs");
+    let mut text = String::from(
+        "# Limits\n\nMade from `circuits/protocol/src/limits.rs` and `gas.rs`.\n\n| limit | value | why |\n|---|---|---|\n",
+    );
+    let (mut why, mut rows) = (String::new(), 0);
+    for line in source.lines() {
+        if let Some(comment) = line.strip_prefix("///") {
+            why += comment;
+        } else if let Some(declaration) = line.strip_prefix("pub const ") {
+            let name = declaration.split(':').next().expect("a constant has a name");
+            let (_, value) = values.iter().find(|(known, _)| *known == name).expect("every limit is in the list above");
+            writeln!(text, "| `{name}` | {value} |{why} |").expect("a string takes text");
+            rows += 1;
+            why.clear();
+        }
+    }
+    assert_eq!(rows, values.len(), "the list above names what limits.rs no longer has");
+    text += "\n## Gas\n\nFixed per call, proportional to what the call costs to prove.\n\n| call | gas |\n|---|---|\n";
+    for kind in [&[CallKind::Transfer], CallKind::FUNCTIONS, &[CallKind::Unknown]].concat() {
+        writeln!(text, "| `{kind:?}` | {} |", gas_of(kind)).expect("a string takes text");
+    }
+    holds_fresh("limits.md", &text);
+}
