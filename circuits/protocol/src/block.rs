@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use thiserror::Error;
 
 use crate::{
-    Accumulator, Address, Amount, Digest, Hash, Hashing, Key, Kind, NonCanonical, Object, ObjectError, Rejection, Truncated,
-    UnknownRejection,
+    Accumulator, Address, Amount, Digest, Hash, Hashing, Key, Kind, NonCanonical, Object, ObjectError, Rejection,
+    Truncated, UnknownRejection,
     limits::{BLOCK_OBJECTS_MAX, BLOCK_PRIORITY_MAX, BLOCK_TRANSACTIONS_MAX, CHUNK_BYTES_MAX},
     reader::ByteReader,
 };

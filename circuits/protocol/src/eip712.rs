@@ -67,13 +67,15 @@ impl<const BYTES: usize> WordWriter<BYTES> {
     }
 
     /// Writes `value` right-aligned into the next word.
-    fn put(mut self, value: &[u8]) -> Self {
+    ///
+    /// By reference: a writer is up to 448 bytes, and in the image each move of it would be a hundred cycles.
+    fn put(&mut self, value: &[u8]) -> &mut Self {
         self.bytes[self.at + 32 - value.len()..self.at + 32].copy_from_slice(value);
         self.at += 32;
         self
     }
 
-    fn hash<H: Hashing>(self) -> Hash {
+    fn hash<H: Hashing>(&self) -> Hash {
         H::keccak256(&self.bytes)
     }
 }

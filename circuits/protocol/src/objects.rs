@@ -57,39 +57,40 @@ pub enum ObjectError {
 }
 
 /// An object's words, without an allocation: the machine pays for each byte it moves.
-pub(crate) struct Words {
-    words: [u32; Object::WORDS_MAX],
+struct Words<const N: usize> {
+    words: [u32; N],
     length: usize,
 }
 
-impl Words {
+impl<const N: usize> Words<N> {
     const fn new() -> Self {
-        Self { words: [0; Object::WORDS_MAX], length: 0 }
+        Self { words: [0; N], length: 0 }
     }
 
-    fn u32(&mut self, value: u32) {
+    fn u32(&mut self, value: u32) -> &mut Self {
         self.words[self.length] = value;
         self.length += 1;
+        self
     }
 
-    fn u64(&mut self, value: u64) {
-        self.u32((value >> 32) as u32);
-        self.u32(value as u32);
+    fn u64(&mut self, value: u64) -> &mut Self {
+        self.u32((value >> 32) as u32).u32(value as u32)
     }
 
-    fn u128(&mut self, value: u128) {
-        self.u64((value >> 64) as u64);
-        self.u64(value as u64);
+    fn u128(&mut self, value: u128) -> &mut Self {
+        self.u64((value >> 64) as u64).u64(value as u64)
     }
 
-    fn bytes<const N: usize>(&mut self, bytes: &[u8; N]) {
+    fn bytes<const BYTES: usize>(&mut self, bytes: &[u8; BYTES]) -> &mut Self {
         for chunk in bytes.chunks_exact(4) {
             self.u32(u32::from_be_bytes(chunk.try_into().expect("four bytes")));
         }
+        self
     }
 
-    pub(crate) fn as_slice(&self) -> &[u32] {
-        &self.words[..self.length]
+    fn finish(&self) -> &[u32] {
+        debug_assert_eq!(self.length, N, "an object fills its words");
+        &self.words
     }
 }
 
@@ -297,65 +298,64 @@ impl Object {
         }
     }
 
-    pub(crate) fn words(&self) -> Words {
-        let mut out = Words::new();
-        match self {
-            Self::Account(account) => {
-                out.u64(account.nonce);
-                out.u128(account.balance);
-            }
-            Self::Device(device) => {
-                out.bytes(&device.owner.0);
-                out.bytes(&device.payout.0);
-                out.u128(device.stake);
-                out.u128(device.bonded);
-                out.u32(device.class);
-                out.u32(device.tier.into());
-                out.u64(device.tier_expiry);
-                out.u128(device.units_served);
-                out.u32(device.status as u32);
-            }
-            Self::Job(job) => {
-                out.u32(job.status as u32);
-                out.u32(job.minimum_tier.into());
-                out.u32(job.is_device_named.into());
-                out.bytes(&job.device.0);
-                out.bytes(&job.model.0);
-                out.bytes(&job.input_hash.0);
-                out.u128(job.unit_price);
-                out.u64(job.unit_limit);
-                out.u128(job.escrow);
-                out.u128(job.bond);
-                out.u64(job.deadline);
-                out.bytes(&job.receipt_digest.0);
-                out.u64(job.units_paid);
-            }
-            Self::Channel(channel) => {
-                out.bytes(&channel.payee.0);
-                out.u128(channel.deposit);
-                out.u128(channel.paid);
-                out.u64(channel.closing_time);
-                out.u32(channel.status as u32);
-            }
-            Self::Chain(chain) => {
-                out.bytes(&chain.genesis_id.0);
-                out.bytes(&chain.fee_recipient.0);
-                out.u64(chain.base_fee_max);
-                out.u32(chain.gas_table_version);
-                out.u64(chain.leaf_count);
-                out.u64(chain.withdrawal_count);
-                out.u128(chain.deposited);
-                out.u128(chain.withdrawn);
-                out.u64(chain.grace_seconds);
-                out.u64(chain.channel_close_seconds);
-            }
-        }
-        out
-    }
-
     /// Calls `with` on the object's words.
     pub fn with_words<T>(&self, with: impl FnOnce(&[u32]) -> T) -> T {
-        with(self.words().as_slice())
+        match self {
+            Self::Account(account) => with(Words::<6>::new().u64(account.nonce).u128(account.balance).finish()),
+            Self::Device(device) => with(
+                Words::<27>::new()
+                    .bytes(&device.owner.0)
+                    .bytes(&device.payout.0)
+                    .u128(device.stake)
+                    .u128(device.bonded)
+                    .u32(device.class)
+                    .u32(device.tier.into())
+                    .u64(device.tier_expiry)
+                    .u128(device.units_served)
+                    .u32(device.status as u32)
+                    .finish(),
+            ),
+            Self::Job(job) => with(
+                Words::<50>::new()
+                    .u32(job.status as u32)
+                    .u32(job.minimum_tier.into())
+                    .u32(job.is_device_named.into())
+                    .bytes(&job.device.0)
+                    .bytes(&job.model.0)
+                    .bytes(&job.input_hash.0)
+                    .u128(job.unit_price)
+                    .u64(job.unit_limit)
+                    .u128(job.escrow)
+                    .u128(job.bond)
+                    .u64(job.deadline)
+                    .bytes(&job.receipt_digest.0)
+                    .u64(job.units_paid)
+                    .finish(),
+            ),
+            Self::Channel(channel) => with(
+                Words::<16>::new()
+                    .bytes(&channel.payee.0)
+                    .u128(channel.deposit)
+                    .u128(channel.paid)
+                    .u64(channel.closing_time)
+                    .u32(channel.status as u32)
+                    .finish(),
+            ),
+            Self::Chain(chain) => with(
+                Words::<32>::new()
+                    .bytes(&chain.genesis_id.0)
+                    .bytes(&chain.fee_recipient.0)
+                    .u64(chain.base_fee_max)
+                    .u32(chain.gas_table_version)
+                    .u64(chain.leaf_count)
+                    .u64(chain.withdrawal_count)
+                    .u128(chain.deposited)
+                    .u128(chain.withdrawn)
+                    .u64(chain.grace_seconds)
+                    .u64(chain.channel_close_seconds)
+                    .finish(),
+            ),
+        }
     }
 
     /// Words an object of `kind` has.
