@@ -15,6 +15,7 @@ pub mod cpu;
 #[cfg(test)]
 mod forge;
 pub mod image;
+pub mod keccak;
 pub mod memory;
 pub mod narrow;
 pub mod operations;

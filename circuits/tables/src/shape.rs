@@ -11,6 +11,7 @@ use crate::{
     bytes::constraints::HEIGHT as BYTES_HEIGHT,
     cpu::Cpu,
     image::Image,
+    keccak::Keccak,
     memory::Memory,
     narrow::Narrow,
     output::Output,
@@ -63,6 +64,12 @@ impl Shape {
                     Self::Large => 16,
                 }
             }
+            // Six permutations of 48 rows to a payment. It is the widest table, so it is as low as it can be.
+            TableName::Keccak => match self {
+                Self::Tiny => 10,
+                Self::Small => 13,
+                Self::Large => 15,
+            },
             _ => match (self, table) {
                 (Self::Tiny, TableName::Image) => 13,
                 (Self::Tiny, TableName::Cpu) => 13,
@@ -117,6 +124,7 @@ impl Shape {
             TableName::Sponge => JouleAir::Sponge(Sponge),
             TableName::Tree => JouleAir::Tree(Tree),
             TableName::Curve => JouleAir::Curve(Curve { height: self.height(table) }),
+            TableName::Keccak => JouleAir::Keccak(Keccak { height: self.height(table) }),
         }
     }
 

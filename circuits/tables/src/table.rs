@@ -13,6 +13,7 @@ use crate::{
     check::Trace,
     cpu::{Cpu, columns::CpuColumns},
     image::{Image, columns::ImageColumns},
+    keccak::{Keccak, columns::KeccakColumns},
     memory::{Memory, columns::MemoryColumns},
     narrow::{Narrow, columns::NarrowColumns},
     output::{Output, columns::OutputColumns},
@@ -116,6 +117,8 @@ tables! {
     Tree = "tree", TreeColumns;
     /// Recoveries of secp256k1 keys.
     Curve = "curve", CurveColumns;
+    /// Keccak-f permutations.
+    Keccak = "keccak", KeccakColumns;
 }
 
 impl core::fmt::Display for TableName {

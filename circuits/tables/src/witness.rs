@@ -9,7 +9,7 @@ use crate::{
     Felt, bitwise,
     bytes::trace::Lookups,
     check::{Fault, Instance, Trace, check},
-    cpu, image, memory, narrow,
+    cpu, image, keccak, memory, narrow,
     operations::Questions,
     output::{self, constraints::PUBLIC_VALUES},
     poseidon2::{permutation, sponge, tree},
@@ -62,6 +62,7 @@ impl Witness {
                 TableName::Sponge => sponge::trace::trace(&records.hashes, height)?,
                 TableName::Tree => tree::trace::trace(&records.tree_updates, height)?,
                 TableName::Curve => secp256k1::trace::trace(&records.recoveries, height)?,
+                TableName::Keccak => keccak::trace::trace(&records.keccaks, height)?,
                 // Counts what the others look up, so it is filled last.
                 TableName::Bytes => Lookups::default().trace(),
             });
