@@ -1,0 +1,275 @@
+//! Putting the contracts on an L1.
+
+use alloy::{
+    contract::Error as ContractError,
+    network::{Ethereum, TransactionBuilder},
+    primitives::{Address, B256, Bytes, U256},
+    providers::{PendingTransactionError, Provider},
+    rpc::types::TransactionRequest,
+    transports::TransportError,
+};
+use joule_protocol::Checkpoint;
+use thiserror::Error;
+
+use crate::{Bridge, DataCommittee, Escape, Rollup, TimelockController, VerifierRouter};
+
+/// L1 chain ids on which development keys and small committees are let in. The contracts hold the same list.
+pub const LOCAL_CHAIN_IDS: [u64; 2] = [1337, 31337];
+
+/// Where a verifying key comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyOrigin {
+    /// Many parties made it; one honest party suffices.
+    Ceremony,
+    /// One party made it and could forge proofs: local chains only.
+    Development,
+}
+
+/// The verifier a rollup starts with.
+#[derive(Clone, Debug)]
+pub struct VerifierSetup {
+    /// The version byte its proofs begin with.
+    pub version: u8,
+    /// Code that deploys it.
+    pub bytecode: Bytes,
+    /// Where its key comes from.
+    pub origin: KeyOrigin,
+}
+
+/// Who governs.
+#[derive(Clone, Debug)]
+pub struct GovernanceSetup {
+    /// Delay of the timelock, seconds; at least queue expiry plus exit window.
+    pub delay_s: u64,
+    /// Who may propose, and cancel.
+    pub proposers: Vec<Address>,
+    /// Who may execute what has waited long enough; the zero address for anyone.
+    pub executors: Vec<Address>,
+}
+
+/// The committee a rollup starts with.
+#[derive(Clone, Debug)]
+pub struct CommitteeSetup {
+    /// Signers of the first ECDSA keyset, strictly increasing; empty if data is to go to L1 until governance has named members.
+    pub signers: Vec<Address>,
+    /// How many of them are assumed honest; N + 1 − honest must sign.
+    pub honest: u32,
+    /// Seconds that a certificate must outlive the moment of its use.
+    pub remaining_min_s: u64,
+    /// Seconds between leaving the last keyset and taking the stake back.
+    pub stake_lock_s: u64,
+    /// Wei that a member named later must have at stake.
+    pub stake_min: U256,
+}
+
+/// Everything a deployment is made from.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    /// The L2 chain id, below 2^53.
+    pub l2_chain_id: u64,
+    /// The first checkpoint.
+    pub genesis: Checkpoint,
+    /// Hash of the genesis configuration, the salt of L2's EIP-712 domains.
+    pub genesis_id: B256,
+    /// Program hash of the first checkpoint's protocol version.
+    pub program: B256,
+    /// The base token on L1; zero for ETH.
+    pub base_token: Address,
+    /// Names the sequencer and collects fees.
+    pub operator: Address,
+    /// Signs blocks and commits batches.
+    pub sequencer: Address,
+    /// Who governs.
+    pub governance: GovernanceSetup,
+    /// Who holds data.
+    pub committee: CommitteeSetup,
+    /// What checks proofs.
+    pub verifier: VerifierSetup,
+    /// The network's delays.
+    pub delays: Rollup::Delays,
+    /// What requests cost.
+    pub fees: Rollup::Fees,
+    /// Seconds that receipts and vouchers may be presented in the escape.
+    pub presentation_window_s: u64,
+}
+
+/// Where the contracts are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// `TimelockController`.
+    pub governance: Address,
+    /// The first verifier.
+    pub verifier: Address,
+    /// `VerifierRouter`.
+    pub router: Address,
+    /// `DataCommittee`.
+    pub committee: Address,
+    /// `Rollup`.
+    pub rollup: Address,
+    /// `Bridge`.
+    pub bridge: Address,
+    /// `Escape`.
+    pub escape: Address,
+    /// L1 block of the rollup, from which its events are read.
+    pub block_number: u64,
+}
+
+/// Why a deployment failed. What was deployed until then is of no use and holds nothing.
+#[derive(Debug, Error)]
+pub enum DeployError {
+    /// A development key on a chain where money is.
+    #[error("the verifying key is for development and L1 chain {chain_id} is not local ({LOCAL_CHAIN_IDS:?})")]
+    DevelopmentKey {
+        /// The L1's chain id.
+        chain_id: u64,
+    },
+    /// A timelock faster than the users' way out.
+    #[error("governance's delay of {got_s} s is shorter than queue expiry plus exit window, {min_s} s")]
+    DelayTooShort {
+        /// Queue expiry plus exit window.
+        min_s: u64,
+        /// The delay given.
+        got_s: u64,
+    },
+    /// L1 did not put a contract where the others expect it: another transaction of the deployer's came between.
+    #[error("{contract} was deployed at {got} instead of {expected}; deploy again with no other transactions of the deployer under way")]
+    WrongAddress {
+        /// The contract.
+        contract: &'static str,
+        /// Where the others look for it.
+        expected: Address,
+        /// Where it is.
+        got: Address,
+    },
+    /// A deployment whose receipt names no contract, or that reverted.
+    #[error("the deployment of {contract} failed in transaction {transaction}")]
+    NotDeployed {
+        /// The contract.
+        contract: &'static str,
+        /// The transaction.
+        transaction: B256,
+    },
+    /// A constructor refused, or the call could not be made.
+    #[error(transparent)]
+    Contract(#[from] ContractError),
+    /// L1 could not be asked.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// A transaction was sent and not seen in a block.
+    #[error(transparent)]
+    Pending(#[from] PendingTransactionError),
+}
+
+/// Deploys all contracts from `deployer`, whose key `provider` holds and which sends nothing else meanwhile.
+///
+/// The rollup, the bridge and the escape know each other from their constructors on: their addresses follow from the
+/// deployer's nonce and are checked once they are there.
+///
+/// # Errors
+/// Refuses, before anything is sent, a development key on a chain that is not local and a timelock faster than the users' way out.
+pub async fn deploy<P: Provider<Ethereum> + Clone>(
+    provider: &P,
+    deployer: Address,
+    config: &Deployment,
+) -> Result<Addresses, DeployError> {
+    let chain_id = provider.get_chain_id().await?;
+    if config.verifier.origin == KeyOrigin::Development && !LOCAL_CHAIN_IDS.contains(&chain_id) {
+        return Err(DeployError::DevelopmentKey { chain_id });
+    }
+    let upgrade_delay_min = config.delays.queueExpiry.saturating_add(config.delays.exitWindow);
+    if config.governance.delay_s < upgrade_delay_min {
+        return Err(DeployError::DelayTooShort { min_s: upgrade_delay_min, got_s: config.governance.delay_s });
+    }
+    let sender = Sender { provider, deployer };
+
+    let timelock = TimelockController::deploy_builder(
+        provider,
+        U256::from(config.governance.delay_s),
+        config.governance.proposers.clone(),
+        config.governance.executors.clone(),
+        Address::ZERO,
+    );
+    let (governance, _) = sender.create("TimelockController", timelock.calldata().clone()).await?;
+    let (verifier, _) = sender.create("verifier", config.verifier.bytecode.clone()).await?;
+    let origin = match config.verifier.origin {
+        KeyOrigin::Ceremony => 1,
+        KeyOrigin::Development => 2,
+    };
+    let router = VerifierRouter::deploy_builder(
+        provider,
+        governance,
+        upgrade_delay_min,
+        config.verifier.version,
+        verifier,
+        origin,
+    );
+    let (router, _) = sender.create("VerifierRouter", router.calldata().clone()).await?;
+    let committee = DataCommittee::deploy_builder(
+        provider,
+        governance,
+        upgrade_delay_min,
+        config.committee.remaining_min_s,
+        config.committee.stake_lock_s,
+        config.committee.stake_min,
+        config.committee.signers.clone(),
+        config.committee.honest,
+    );
+    let (committee, _) = sender.create("DataCommittee", committee.calldata().clone()).await?;
+
+    let nonce = provider.get_transaction_count(deployer).await?;
+    let expected_bridge = deployer.create(nonce + 1);
+    let expected_escape = deployer.create(nonce + 2);
+    let rollup = Rollup::deploy_builder(
+        provider,
+        Rollup::Config {
+            l2ChainId: config.l2_chain_id,
+            genesis: (&config.genesis).into(),
+            program: config.program,
+            governance,
+            operator: config.operator,
+            sequencer: config.sequencer,
+            bridge: expected_bridge,
+            committee,
+            router,
+            delays: config.delays.clone(),
+            fees: config.fees.clone(),
+        },
+    );
+    let (rollup, block_number) = sender.create("Rollup", rollup.calldata().clone()).await?;
+    let bridge = Bridge::deploy_builder(provider, config.base_token, rollup, expected_escape);
+    let bridge = sender.create_at("Bridge", bridge.calldata().clone(), expected_bridge).await?;
+    let escape = Escape::deploy_builder(
+        provider,
+        rollup,
+        bridge,
+        config.l2_chain_id,
+        config.genesis_id,
+        config.presentation_window_s,
+    );
+    let escape = sender.create_at("Escape", escape.calldata().clone(), expected_escape).await?;
+    Ok(Addresses { governance, verifier, router, committee, rollup, bridge, escape, block_number })
+}
+
+struct Sender<'a, P> {
+    provider: &'a P,
+    deployer: Address,
+}
+
+impl<P: Provider<Ethereum>> Sender<'_, P> {
+    async fn create(&self, contract: &'static str, code: Bytes) -> Result<(Address, u64), DeployError> {
+        let request = TransactionRequest::default().with_from(self.deployer).with_deploy_code(code);
+        let receipt = self.provider.send_transaction(request).await?.get_receipt().await?;
+        match (receipt.status(), receipt.contract_address, receipt.block_number) {
+            (true, Some(address), Some(block_number)) => Ok((address, block_number)),
+            _ => Err(DeployError::NotDeployed { contract, transaction: receipt.transaction_hash }),
+        }
+    }
+
+    async fn create_at(&self, contract: &'static str, code: Bytes, expected: Address) -> Result<Address, DeployError> {
+        let (got, _) = self.create(contract, code).await?;
+        if got != expected {
+            return Err(DeployError::WrongAddress { contract, expected, got });
+        }
+        Ok(got)
+    }
+}
