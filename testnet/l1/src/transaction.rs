@@ -8,7 +8,7 @@ use crate::{
 use alloy::{
     consensus::{
         Transaction as _, TxEnvelope, Typed2718,
-        transaction::{Recovered, SignerRecoverable},
+        transaction::{Recovered, SignerRecoverable, TransactionInfo},
     },
     eips::eip2718::Decodable2718,
     primitives::{Address, B256, U256},
@@ -101,9 +101,8 @@ impl SignedTransaction {
     /// As `eth_getTransactionByHash` shows it while it waits in the pool.
     #[must_use]
     pub fn pending_view(&self) -> rpc::Transaction {
-        let mut view = rpc::Transaction::from_transaction(self.recovered.clone(), Default::default());
-        view.effective_gas_price = None;
-        view
+        // Before it is mined its price shows as the fee cap, as geth has it.
+        rpc::Transaction::from_transaction(self.recovered.clone(), TransactionInfo::default())
     }
 
     /// The checks that hold whatever the state is. revm repeats them when the block is made; here they keep a
