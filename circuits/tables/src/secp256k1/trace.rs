@@ -9,7 +9,7 @@ use super::{
     arithmetic::{LIMBS, ORDER, PRIME, Point, U256, square_root},
     columns::CurveColumns,
     constants::{HALF_ORDER, STARTS, Start},
-    program::{Constant, Modulo, NAMES, Name, Next, Origin, Row, program},
+    program::{Modulo, NAMES, Name, Next, Origin, Row, program},
 };
 use crate::{Felt, check::Trace, trace::TraceError};
 
@@ -55,52 +55,56 @@ pub fn rows(records: &Records) -> usize {
 /// The trace of the calls, padded to `height` rows.
 ///
 /// # Errors
+///
 /// [`TraceError::TooManyRows`], or [`TraceError::Curve`] for a call that has no proof.
 pub fn trace(recoveries: &[RecoverEvent], height: usize) -> Result<Trace, TraceError> {
     let program = program();
-    let blocks = height / program.len();
-    if recoveries.len() > blocks {
+    if recoveries.len() > height / program.len() {
         return Err(TraceError::TooManyRows { table: "curve", rows: recoveries.len() * program.len(), height });
     }
-    let calls: Vec<_> = recoveries.par_iter().map(|event| call(event, &program)).collect::<Result<_, _>>()?;
-    let mut rows: Vec<_> = calls.into_iter().flatten().collect();
-    rows.reserve(height - rows.len());
+    let calls: Vec<_> = recoveries
+        .par_iter()
+        .map(|event| Claim::of(event).map(|claim| claim.rows(event, &program)))
+        .collect::<Result<_, CurveError>>()?;
+    Ok(finish(calls.into_iter().flatten().collect(), &program, height))
+}
+
+/// Pads the rows of calls, and fills in what depends on the row before.
+pub(crate) fn finish(mut rows: Vec<CurveColumns<Felt>>, program: &[Row], height: usize) -> Trace {
     // Blocks without a call, then rows without a program, which go on with what their block says.
-    while rows.len() < blocks * program.len() {
+    while rows.len() + program.len() <= height {
         rows.extend(program.iter().map(|row| idle(*row)));
     }
-    if let Some(&last) = rows.last() {
-        let rest = CurveColumns {
-            is_real: last.is_real,
-            clock: last.clock,
-            address: last.address,
-            parity: last.parity,
-            is_liftable: last.is_liftable,
-            is_finite: last.is_finite,
-            choice: last.choice,
-            ..zero()
-        };
-        rows.resize(height, rest);
-    } else {
-        rows.resize(height, zero());
-    }
+    let last = rows.last().copied().unwrap_or_else(zero);
+    let rest = CurveColumns {
+        is_real: last.is_real,
+        clock: last.clock,
+        address: last.address,
+        parity: last.parity,
+        is_liftable: last.is_liftable,
+        is_finite: last.is_finite,
+        choice: last.choice,
+        ..zero()
+    };
+    rows.resize(height, rest);
 
-    let prime = field_value(PRIME.value.limbs().map(|limb| Felt::from_u16(limb)));
-    for index in 0..height {
-        let before = rows[(index + height - 1) % height].a;
-        let row = &mut rows[index];
-        let difference = field_value(core::array::from_fn(|k| before[k] - row.a[k]));
-        row.distance = difference * (difference.square() - prime.square());
-        if row.is_on == Felt::ONE {
-            row.distance_inverse = row.distance.try_inverse().expect("the starting point was chosen for this");
-        }
-    }
+    let before: Vec<_> = (0..height).map(|index| rows[(index + height - 1) % height].a).collect();
     let width = CurveColumns::<()>::WIDTH;
     let mut values = Felt::zero_vec(width * height);
-    for (slice, row) in values.chunks_exact_mut(width).zip(rows) {
-        row.write(slice);
+    for ((cells, mut row), before) in values.chunks_exact_mut(width).zip(rows).zip(before) {
+        row.distance = distance(before, row.a);
+        if row.is_on == Felt::ONE {
+            row.distance_inverse = row.distance.try_inverse().unwrap_or(Felt::ZERO);
+        }
+        row.write(cells);
     }
-    Ok(RowMajorMatrix::new(values, width))
+    RowMajorMatrix::new(values, width)
+}
+
+/// D · (D − p) · (D + p) for the difference D of two integers, in the field.
+fn distance(left: [Felt; LIMBS], right: [Felt; LIMBS]) -> Felt {
+    let difference = field_value(core::array::from_fn(|k| left[k] - right[k]));
+    difference * (difference.square() - field_value(limbs(PRIME.value)).square())
 }
 
 fn zero() -> CurveColumns<Felt> {
@@ -127,24 +131,23 @@ fn limbs(value: U256) -> [Felt; LIMBS] {
 
 /// A step's values.
 #[derive(Clone, Copy, Debug)]
-struct Step {
-    added: Point,
-    doubled: Point,
-    slopes: [U256; 2],
-    middle: U256,
-    sum: Point,
+pub(crate) struct Step {
+    /// T.
+    pub(crate) added: Point,
+    /// A.
+    pub(crate) doubled: Point,
+    /// λ₁ and λ₂.
+    pub(crate) slopes: [U256; 2],
+    /// x of A + T.
+    pub(crate) middle: U256,
+    /// 2A + T.
+    pub(crate) sum: Point,
 }
 
 impl Step {
     /// 2A + T; `None` where the addition is exceptional.
-    fn new(doubled: Point, added: Point) -> Option<Self> {
-        let distance: [Felt; LIMBS] = {
-            let (added, doubled) = (limbs(added.x), limbs(doubled.x));
-            core::array::from_fn(|k| added[k] - doubled[k])
-        };
-        let distance = field_value(distance);
-        let prime = field_value(limbs(PRIME.value));
-        if distance * (distance.square() - prime.square()) == Felt::ZERO {
+    pub(crate) fn new(doubled: Point, added: Point) -> Option<Self> {
+        if distance(limbs(added.x), limbs(doubled.x)) == Felt::ZERO {
             return None;
         }
         let first = PRIME.mul(PRIME.sub(added.y, doubled.y), PRIME.inverse(PRIME.sub(added.x, doubled.x))?);
@@ -158,17 +161,24 @@ impl Step {
 }
 
 /// The steps of a call from one starting point.
-struct Ladder {
-    /// R-dependent points, the ladder, and the correction if Q is finite.
-    steps: Vec<Step>,
-    key: Option<Point>,
+#[derive(Clone, Debug)]
+pub(crate) struct Ladder {
+    /// 2S + R and 2S + G + R, the ladder, and the correction if Q is finite.
+    pub(crate) steps: Vec<Step>,
+    /// Q.
+    pub(crate) key: Option<Point>,
 }
 
 impl Ladder {
     /// `None` where some addition is exceptional.
-    fn new(start: &Start, point: Point, u: U256, v: U256) -> Option<Self> {
+    pub(crate) fn new(start: &Start, point: Point, u: U256, v: U256) -> Option<Self> {
         let with_point = Step::new(start.start, point)?;
         let with_both = Step::new(start.start_with_generator, point)?;
+        Self::with_table(start, [with_point, with_both], u, v)
+    }
+
+    /// The same, given the steps that lead to what is added for a bit of v.
+    pub(crate) fn with_table(start: &Start, [with_point, with_both]: [Step; 2], u: U256, v: U256) -> Option<Self> {
         let mut steps = vec![with_point, with_both];
         let mut sum = start.start;
         for bit in (0..256).rev() {
@@ -191,92 +201,117 @@ impl Ladder {
     }
 }
 
-/// The rows of a call.
-fn call(event: &RecoverEvent, program: &[Row]) -> Result<Vec<CurveColumns<Felt>>, CurveError> {
-    let clock = event.clock;
-    let integer = |from: usize| U256::from_words(&core::array::from_fn(|i| event.words[from + i].after));
-    let (hash, r, s) = (integer(0), integer(8), integer(16));
-    let parity = event.words[24].after;
-    if r == U256::ZERO || r >= ORDER.value || s == U256::ZERO || s > HALF_ORDER || parity > 1 {
-        return Err(CurveError::OutOfRange { clock, r, s, parity });
+/// What the prover of a call says: everything that the constraints then check.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim {
+    /// The values, by name.
+    pub(crate) values: [U256; NAMES],
+    /// The parity.
+    pub(crate) parity: u32,
+    /// Is there a point R?
+    pub(crate) is_liftable: bool,
+    /// Which starting point.
+    pub(crate) choice: usize,
+    /// The steps.
+    pub(crate) ladder: Ladder,
+}
+
+impl Claim {
+    /// The truth about a call.
+    pub(crate) fn of(event: &RecoverEvent) -> Result<Self, CurveError> {
+        let clock = event.clock;
+        let integer = |from: usize| U256::from_words(&core::array::from_fn(|i| event.words[from + i].after));
+        let (r, s, parity) = (integer(8), integer(16), event.words[24].after);
+        if r == U256::ZERO || r >= ORDER.value || s == U256::ZERO || s > HALF_ORDER || parity > 1 {
+            return Err(CurveError::OutOfRange { clock, r, s, parity });
+        }
+        let claim = Self::about(integer(0), r, s, parity).ok_or(CurveError::Exceptional { clock })?;
+        let of_key = |name: Name| claim.values[name as usize];
+        let expected = (u32::from(claim.ladder.key.is_some()), of_key(Name::KeyX), of_key(Name::KeyY));
+        let got = (event.words[25].after, integer(26), integer(34));
+        if expected == got { Ok(claim) } else { Err(CurveError::WrongOutput { clock, expected, got }) }
     }
 
-    let inverse = ORDER.inverse(r).unwrap_or(U256::ZERO);
-    let u = ORDER.mul(ORDER.neg(ORDER.reduce(hash)), inverse);
-    let v = ORDER.mul(s, inverse);
-    let square = PRIME.mul(r, r);
-    let cubic = PRIME.add(PRIME.mul(square, r), U256::from_u64(7));
-    let point = Point::lift(r, parity == 1);
-    let minus_one = PRIME.neg(U256::ONE);
-    let sign = if point.is_some() { U256::ONE } else { minus_one };
-    let radicand = PRIME.mul(sign, cubic);
-    // −1 is no square, so exactly one of ±(r³ + 7) is: it is not zero, for no point of the curve has y = 0.
-    let root = match point {
-        Some(point) => point.y,
-        None => square_root(radicand)
-            .map(|root| if (root.0[0] & 1) as u32 == parity { root } else { PRIME.neg(root) })
-            .ok_or(CurveError::OutOfRange { clock, r, s, parity })?,
-    };
-    let (choice, ladder) = match point {
-        Some(point) => STARTS
-            .iter()
-            .enumerate()
-            .find_map(|(index, start)| Ladder::new(start, point, u, v).map(|ladder| (index, ladder)))
-            .ok_or(CurveError::Exceptional { clock })?,
-        None => (0, Ladder { steps: Vec::new(), key: None }),
-    };
-    let key = ladder.key;
-    let expected = (u32::from(key.is_some()), key.map_or(U256::ZERO, |key| key.x), key.map_or(U256::ZERO, |key| key.y));
-    let got = (event.words[25].after, integer(26), integer(34));
-    if expected != got {
-        return Err(CurveError::WrongOutput { clock, expected, got });
+    /// The truth about a hash, an r and an s that are not 0, and a parity. `None` where every starting point leads to an exceptional addition.
+    pub(crate) fn about(hash: U256, r: U256, s: U256, parity: u32) -> Option<Self> {
+        let inverse = ORDER.inverse(ORDER.reduce(r))?;
+        let u = ORDER.mul(ORDER.neg(ORDER.reduce(hash)), inverse);
+        let v = ORDER.mul(s, inverse);
+        let square = PRIME.mul(r, r);
+        let cubic = PRIME.add(PRIME.mul(square, r), U256::from_u64(7));
+        let point = Point::lift(r, parity == 1);
+        let sign = if point.is_some() { U256::ONE } else { PRIME.neg(U256::ONE) };
+        let radicand = PRIME.mul(sign, cubic);
+        // −1 is no square modulo p, so exactly one of r³ + 7 and its negation is one: neither is 0, for no point of the curve has y = 0.
+        let root = match point {
+            Some(point) => point.y,
+            None => square_root(radicand).map(|root| if root.bit(0) == (parity == 1) { root } else { PRIME.neg(root) })?,
+        };
+        let (choice, ladder) = match point {
+            Some(point) => STARTS
+                .iter()
+                .enumerate()
+                .find_map(|(index, start)| Ladder::new(start, point, u, v).map(|ladder| (index, ladder)))?,
+            None => (0, Ladder { steps: Vec::new(), key: None }),
+        };
+        let mut claim =
+            Self { values: [U256::ZERO; NAMES], parity, is_liftable: point.is_some(), choice, ladder };
+        for (name, value) in [
+            (Name::One, U256::ONE),
+            (Name::Seven, U256::from_u64(7)),
+            (Name::OrderLessOne, ORDER.neg(U256::ONE)),
+            (Name::HalfOrder, HALF_ORDER),
+            (Name::PrimeLessOne, PRIME.neg(U256::ONE)),
+            (Name::Sign, sign),
+            (Name::Hash, hash),
+            (Name::R, r),
+            (Name::S, s),
+            (Name::U, u),
+            (Name::V, v),
+            (Name::Square, square),
+            (Name::Cubic, cubic),
+            (Name::Radicand, radicand),
+            (Name::Root, root),
+        ] {
+            claim.values[name as usize] = value;
+        }
+        claim.name_points();
+        Some(claim)
     }
 
-    let start = &STARTS[choice];
-    let mut values = [U256::ZERO; NAMES];
-    let points = |index: usize| ladder.steps.get(index).map_or((U256::ZERO, U256::ZERO), |step| (step.sum.x, step.sum.y));
-    for (name, value) in [
-        (Name::One, U256::ONE),
-        (Name::Seven, U256::from_u64(7)),
-        (Name::OrderLessOne, ORDER.value.overflowing_sub(U256::ONE).0),
-        (Name::HalfOrder, HALF_ORDER),
-        (Name::PrimeLessOne, minus_one),
-        (Name::Sign, sign),
-        (Name::Hash, hash),
-        (Name::R, r),
-        (Name::S, s),
-        (Name::U, u),
-        (Name::V, v),
-        (Name::Square, square),
-        (Name::Cubic, cubic),
-        (Name::Radicand, radicand),
-        (Name::Root, root),
-        (Name::KeyX, expected.1),
-        (Name::KeyY, expected.2),
-        (Name::NothingX, start.nothing.x),
-        (Name::NothingY, start.nothing.y),
-        (Name::GeneratorX, start.generator.x),
-        (Name::GeneratorY, start.generator.y),
-        (Name::PointX, points(0).0),
-        (Name::PointY, points(0).1),
-        (Name::BothX, points(1).0),
-        (Name::BothY, points(1).1),
-    ] {
-        values[name as usize] = value;
+    /// Gives the points of the ladder their names.
+    pub(crate) fn name_points(&mut self) {
+        let start = &STARTS[self.choice];
+        let sum = |index: usize| self.ladder.steps.get(index).map(|step| step.sum);
+        let points = [
+            ([Name::KeyX, Name::KeyY], self.ladder.key),
+            ([Name::NothingX, Name::NothingY], Some(start.nothing)),
+            ([Name::GeneratorX, Name::GeneratorY], Some(start.generator)),
+            ([Name::PointX, Name::PointY], sum(0)),
+            ([Name::BothX, Name::BothY], sum(1)),
+        ];
+        for ([x, y], point) in points {
+            self.values[x as usize] = point.map_or(U256::ZERO, |point| point.x);
+            self.values[y as usize] = point.map_or(U256::ZERO, |point| point.y);
+        }
     }
 
-    let common = CurveColumns {
-        is_real: Felt::ONE,
-        clock: Felt::from_u32(clock),
-        address: Felt::from_u32(event.address),
-        parity: Felt::from_u32(parity),
-        is_liftable: Felt::from_bool(point.is_some()),
-        is_finite: Felt::from_bool(key.is_some()),
-        choice: core::array::from_fn(|index| Felt::from_bool(index == choice)),
-        ..zero()
-    };
-    let filler = Filler { event, values, scalars: [u, v], start, common };
-    Ok(filler.rows(program, &ladder))
+    /// The rows of the call. They hold wherever the claim is true.
+    pub(crate) fn rows(&self, event: &RecoverEvent, program: &[Row]) -> Vec<CurveColumns<Felt>> {
+        let common = CurveColumns {
+            is_real: Felt::ONE,
+            clock: Felt::from_u32(event.clock),
+            address: Felt::from_u32(event.address),
+            parity: Felt::from_u32(self.parity),
+            is_liftable: Felt::from_bool(self.is_liftable),
+            is_finite: Felt::from_bool(self.ladder.key.is_some()),
+            choice: core::array::from_fn(|index| Felt::from_bool(index == self.choice)),
+            ..zero()
+        };
+        let scalars = [Name::U, Name::V].map(|name| self.values[name as usize]);
+        let filler = Filler { event, values: self.values, scalars, start: &STARTS[self.choice], common };
+        filler.rows(program, &self.ladder)
+    }
 }
 
 struct Filler<'a> {
@@ -300,7 +335,9 @@ impl Filler<'_> {
         for &row in program {
             let columns = match row {
                 Row::Head => self.head(&mut uses),
-                Row::Constants(constant, first, second) => self.constants(constant, first, second),
+                Row::Constants(_, first, second) => {
+                    CurveColumns { c: limbs(self.value(first)), d: limbs(self.value(second)), ..self.common }
+                }
                 Row::Memory { value, is_output, part, .. } => {
                     if is_output && part == 0 {
                         uses[value as usize] += 1;
@@ -312,7 +349,7 @@ impl Filler<'_> {
                     for name in factors.into_iter().chain([summand]).chain((!defines).then_some(result)) {
                         uses[name as usize] += 1;
                     }
-                    self.relation(factors, summand, result, defines, modulo)
+                    self.relation(factors, summand, result, modulo)
                 }
                 Row::Load => self.adding(self.point(&mut uses)),
                 Row::Step(origin) => {
@@ -344,7 +381,8 @@ impl Filler<'_> {
                 }
             };
             let mut columns = columns;
-            if let (Row::Step(_), Some(last), Some(&before)) = (row, rows.last(), program.get(rows.len().wrapping_sub(1))) {
+            let before = rows.len().checked_sub(1).and_then(|index| program.get(index));
+            if let (Row::Step(_), Some(last), Some(&before)) = (row, rows.last(), before) {
                 // The word that is being collected passes by.
                 let goes_on = matches!(before, Row::Sum { next: Next::Selected(bit), .. } if bit % 32 != 0);
                 if goes_on {
@@ -386,10 +424,6 @@ impl Filler<'_> {
         columns
     }
 
-    fn constants(&self, _: Constant, first: Name, second: Name) -> CurveColumns<Felt> {
-        CurveColumns { c: limbs(self.value(first)), d: limbs(self.value(second)), ..self.common }
-    }
-
     fn memory(&self, value: Name, is_output: bool, part: u32) -> CurveColumns<Felt> {
         let first_word = match (value, is_output) {
             (Name::R, _) => 8,
@@ -407,7 +441,6 @@ impl Filler<'_> {
         factors: [Name; 2],
         summand: Name,
         result: Name,
-        _defines: bool,
         modulo: Modulo,
     ) -> CurveColumns<Felt> {
         let [left, right] = factors.map(|name| self.value(name));
@@ -438,14 +471,11 @@ impl Filler<'_> {
                 products + summand.get(k).zip(result.get(k)).map_or(0, |(summand, result)| summand - result)
             };
             let sum = coefficient(2 * digit) + (coefficient(2 * digit + 1) << 16) + carry;
-            debug_assert_eq!(sum & 0xffff_ffff, 0, "the relation holds");
             carry = sum >> 32;
             if digit + 1 < LIMBS {
                 [columns.carry_low[digit], columns.carry_high[digit]] = carry_limbs(carry);
             }
         }
-        debug_assert_eq!(carry, 0, "the relation holds");
-        // The last pair is no carry of a relation; any limbs will do.
         columns
     }
 
@@ -486,7 +516,7 @@ fn shifted(value: U256, part: u32) -> [Felt; LIMBS] {
     core::array::from_fn(|k| limbs.get(k + 4 * part as usize).copied().unwrap_or(Felt::ZERO))
 }
 
-/// (left · right + summand − result) / modulus, which is exact and below 2^256.
+/// (left · right + summand − result) / modulus, which is exact and below 2^256 where the relation holds.
 fn quotient(left: U256, right: U256, summand: U256, result: U256, modulus: U256) -> U256 {
     let mut digits = left.product(right);
     let accumulate = |digits: &mut [u64; 8], value: U256, subtract: bool| {
@@ -515,15 +545,14 @@ fn quotient(left: U256, right: U256, summand: U256, result: U256, modulus: U256)
         }
         quotient = quotient.overflowing_add(quotient).0.overflowing_add(U256::from_u64(u64::from(fits))).0;
     }
-    debug_assert_eq!(remainder, U256::ZERO, "the relation holds");
     quotient
 }
 
 /// A carry in [−2^31, 2^31) as two limbs.
 fn carry_limbs(carry: i128) -> [Felt; 2] {
     let shifted = carry + (1 << 31);
-    debug_assert!((0..1 << 32).contains(&shifted), "a carry of {carry} is out of bounds");
-    [Felt::from_u64(shifted as u64 & 0xffff), Felt::from_u64(shifted as u64 >> 16)]
+    // Within bounds wherever the relation holds.
+    [Felt::from_u16(shifted as u16), Felt::from_u16((shifted >> 16) as u16)]
 }
 
 fn convolve(left: [i128; LIMBS], right: [i128; LIMBS]) -> [i128; 2 * LIMBS - 1] {
@@ -563,8 +592,7 @@ fn carries(product: [i128; 2 * LIMBS - 1], linear: [i128; LIMBS]) -> ([Felt; 8],
     // The sum is m · 2^256 − m · (2^32 + 977): the multiple is the nearest integer to its part above 2^256.
     let (rough, digits) = run(0);
     let multiple = rough[7] + i128::from(digits[7] >= 1 << 31);
-    let (carries, digits) = run(multiple);
-    debug_assert_eq!((digits, carries[7]), ([0; 8], multiple), "the sum is divisible by p");
+    let (carries, _) = run(multiple);
     let limbs = carries.map(carry_limbs);
     (limbs.map(|[low, _]| low), limbs.map(|[_, high]| high))
 }
