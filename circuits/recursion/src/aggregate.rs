@@ -19,8 +19,10 @@ use plonky2::plonk::circuit_builder::CircuitBuilder;
 use plonky2::plonk::circuit_data::{CircuitConfig, CommonCircuitData, VerifierCircuitTarget, VerifierOnlyCircuitData};
 use plonky2::plonk::config::Hasher;
 
+use crate::cache::{self, CacheError};
 use crate::circuit::{Circuit, Inner, Key, Proof, ProveError, proof_elements, proof_targets};
 use crate::field::{D, DIGEST, F};
+use crate::fingerprint::Fingerprint;
 use crate::profile::{Layer, Profile};
 use crate::statement::StatementTarget;
 use joule_protocol::PublicValues;
@@ -135,6 +137,25 @@ impl Aggregation {
         let (mut builder, inputs) = describe_merge(&config, &common, &keys);
         layout.apply(&mut builder);
         let merge = finish("merge", builder, inputs, &common)?;
+        Ok(Self { lifts, merge })
+    }
+
+    /// The circuits as bytes to keep; see [`cache`].
+    ///
+    /// # Errors
+    /// If a circuit cannot be encoded.
+    pub fn to_bytes(&self, fingerprint: Fingerprint) -> Result<Vec<u8>, CacheError> {
+        let circuits: Vec<_> = self.lifts.iter().chain([&self.merge]).collect();
+        cache::encode(fingerprint, &circuits)
+    }
+
+    /// Kept circuits.
+    ///
+    /// # Errors
+    /// If the bytes are not the circuits with this fingerprint.
+    pub fn from_bytes(fingerprint: Fingerprint, bytes: &[u8]) -> Result<Self, CacheError> {
+        let mut lifts = cache::decode(fingerprint, bytes)?;
+        let merge = lifts.pop().ok_or(CacheError::Payload)?;
         Ok(Self { lifts, merge })
     }
 
@@ -319,7 +340,7 @@ fn key_targets(key: &VerifierCircuitTarget) -> Vec<Target> {
 }
 
 /// A key as elements, in the order of [`key_targets`].
-fn key_elements(key: &VerifierOnlyCircuitData<Inner, D>) -> Vec<F> {
+pub(crate) fn key_elements(key: &VerifierOnlyCircuitData<Inner, D>) -> Vec<F> {
     let cap = key.constants_sigmas_cap.0.iter().flat_map(|hash| hash.elements);
     key.circuit_digest.elements.into_iter().chain(cap).collect()
 }

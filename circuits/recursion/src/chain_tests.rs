@@ -42,6 +42,12 @@ static CHAIN_CIRCUITS: LazyLock<Chain> = LazyLock::new(|| {
     Chain { systems, program, segments, aggregation, shrink }
 });
 
+/// The first segment and its successor, both of shape 0, as several tests use them.
+static FIRST: LazyLock<Proof<Inner>> = LazyLock::new(|| CHAIN_CIRCUITS.segment(0, CHAIN, START));
+static FIRST_LIFTED: LazyLock<Child> = LazyLock::new(|| CHAIN_CIRCUITS.aggregation.lift(0, &FIRST).unwrap());
+static NEXT_LIFTED: LazyLock<Child> =
+    LazyLock::new(|| CHAIN_CIRCUITS.lifted(0, CHAIN, CHAIN_CIRCUITS.systems[0].last_state(START)));
+
 fn program(systems: &[TestSystem]) -> Program {
     let cap = |system: &TestSystem| {
         system.common().preprocessed.as_ref().map(|global| global.commitment.roots().to_vec()).unwrap_or_default()
@@ -79,10 +85,10 @@ fn a_batch_of_three_segments_shrinks_to_its_statement() {
     let third = chain.systems[1].last_state(second);
     let end = chain.systems[0].last_state(third);
 
-    let a = chain.lifted(0, CHAIN, START);
+    let a = &*FIRST_LIFTED;
     let b = chain.lifted(1, CHAIN, second);
     let c = chain.lifted(0, CHAIN, third);
-    let ab = chain.aggregation.merge(&a, Some(&b)).unwrap();
+    let ab = chain.aggregation.merge(a, Some(&b)).unwrap();
     chain.aggregation.merge.verify(ab.proof.clone()).unwrap();
     assert_eq!(from_elements(&ab.proof.public_inputs), Ok(chain.statement(CHAIN, START, third)));
     // An odd segment has a path of its own, and merges of merges and of segments mix.
@@ -106,34 +112,33 @@ fn a_batch_of_three_segments_shrinks_to_its_statement() {
 fn what_is_not_a_neighbour_does_not_merge() {
     let chain = &*CHAIN_CIRCUITS;
     let second = chain.systems[0].last_state(START);
-    let a = chain.lifted(0, CHAIN, START);
-    let b = chain.lifted(0, CHAIN, second);
-    assert!(chain.aggregation.merge(&a, Some(&b)).is_ok());
+    let (a, b) = (&*FIRST_LIFTED, &*NEXT_LIFTED);
+    assert!(chain.aggregation.merge(a, Some(b)).is_ok());
 
-    assert!(chain.aggregation.merge(&b, Some(&a)).is_err(), "swapped children");
+    assert!(chain.aggregation.merge(b, Some(a)).is_err(), "swapped children");
     let mut later = second;
     later[7] += 1;
     let gap = chain.lifted(0, CHAIN, later);
-    assert!(chain.aggregation.merge(&a, Some(&gap)).is_err(), "a gap");
+    assert!(chain.aggregation.merge(a, Some(&gap)).is_err(), "a gap");
     let foreign = chain.lifted(0, CHAIN + 1, second);
-    assert!(chain.aggregation.merge(&a, Some(&foreign)).is_err(), "another chain");
+    assert!(chain.aggregation.merge(a, Some(&foreign)).is_err(), "another chain");
 
     // A child passed off as another kind is verified with the wrong key.
     for kind in [ChildKind::Segment(1), ChildKind::Merge] {
         let disguised = Child { kind, ..a.clone() };
-        assert!(chain.aggregation.merge(&disguised, Some(&b)).is_err(), "disguised as {kind:?}");
+        assert!(chain.aggregation.merge(&disguised, Some(b)).is_err(), "disguised as {kind:?}");
     }
     assert!(chain.aggregation.merge(&Child { kind: ChildKind::Segment(2), ..a.clone() }, None).is_err());
-    assert!(chain.aggregation.lift(2, &chain.segment(0, CHAIN, START)).is_err());
+    assert!(chain.aggregation.lift(2, &FIRST).is_err());
     // A segment of one shape is not lifted as another.
-    assert!(chain.aggregation.lift(1, &chain.segment(0, CHAIN, START)).is_err());
+    assert!(chain.aggregation.lift(1, &FIRST).is_err());
     // A changed public input breaks the child's proof.
     let mut forged = a.clone();
     forged.proof.public_inputs[5] += F::ONE;
-    assert!(chain.aggregation.merge(&forged, Some(&b)).is_err());
+    assert!(chain.aggregation.merge(&forged, Some(b)).is_err());
     // Only a merge is shrunk, also when a segment claims to be one.
-    assert!(chain.shrink.prove(&a).is_err());
-    assert!(chain.shrink.prove(&Child { kind: ChildKind::Merge, ..a }).is_err());
+    assert!(chain.shrink.prove(a).is_err());
+    assert!(chain.shrink.prove(&Child { kind: ChildKind::Merge, ..a.clone() }).is_err());
 }
 
 #[test]
@@ -151,8 +156,7 @@ fn another_program_does_not_merge_or_prove() {
     assert_eq!(segment.public_inputs[..4], other.hash().map(to_plonky2));
     assert_ne!(other.hash(), chain.program.hash());
     let other = chain.aggregation.lift(0, &segment).unwrap();
-    let next = chain.lifted(0, CHAIN, chain.systems[0].last_state(START));
-    assert!(chain.aggregation.merge(&other, Some(&next)).is_err());
+    assert!(chain.aggregation.merge(&other, Some(&NEXT_LIFTED)).is_err());
 
     // The segment's own entry must be the commitment its proof was made with.
     caps[0][0][0] += <crate::field::Val as p3_field::PrimeCharacteristicRing>::ONE;
@@ -166,8 +170,7 @@ fn a_forged_merge_key_is_refused() {
     // A lift may name any merge, but a merge refuses children that name another than itself, and the shrink refuses
     // merges that are not the real one.
     let chain = &*CHAIN_CIRCUITS;
-    let segment = chain.segment(0, CHAIN, START);
-    let mut values = crate::circuit::proof_elements(&segment);
+    let mut values = crate::circuit::proof_elements(&FIRST);
     let mut named = chain.aggregation.merge_key_hash();
     named[0] += F::ONE;
     values.extend(named);

@@ -212,6 +212,7 @@ pub(crate) fn verify_query(
 
     let mut log_height = log_height_max;
     let mut remaining = index;
+    let mut joined = 1;
     let mut value = value_at(builder, log_height, point).expect("the tallest matrix gives the index its bits");
     for (round, &log_arity) in shape.schedule.iter().enumerate() {
         let (row, siblings) = &query.rounds[round];
@@ -227,9 +228,12 @@ pub(crate) fn verify_query(
         builder.verify_opening(&MerkleOpening { rows, index: remaining, siblings, cap, cap_position });
 
         if let Some(joining) = value_at(builder, log_height, point) {
+            joined += 1;
             value = builder.cubic_mul_add(claims.joining_weights[round], joining, value);
         }
     }
+    // A height the folds stepped over would leave its claims untested.
+    assert_eq!(joined, claims.by_height.len(), "the schedule stops at every height");
     let point = builder.cubic_from_base(point);
     let coefficients: Vec<_> = proof.final_polynomial.iter().map(|value| CubicTarget(*value)).collect();
     let expected = builder.cubic_reduce(&coefficients, point);

@@ -1,7 +1,7 @@
 //! Whether an assignment satisfies a circuit, found out without proving.
 
 use plonky2::field::extension::Extendable;
-use plonky2::field::types::{Field, PrimeField64};
+use plonky2::field::types::Field;
 use plonky2::hash::hash_types::HashOut;
 use plonky2::hash::poseidon::PoseidonHash;
 use plonky2::iop::witness::{PartitionWitness, Witness};
@@ -10,11 +10,9 @@ use plonky2::plonk::config::{Hasher, PoseidonGoldilocksConfig};
 use plonky2::plonk::vars::EvaluationVars;
 
 use crate::field::{D, F};
+use crate::report::gate_of_rows;
 
 type Extension = <F as Extendable<D>>::Extension;
-
-/// What plonky2 writes into the selector columns of the groups a row's gate is not in.
-const UNUSED: F = plonky2::field::goldilocks_field::GoldilocksField(u32::MAX as u64);
 
 /// Evaluates every gate of every row. Copies need no check: a partition assigns one value to all copies of a wire.
 pub(crate) fn is_satisfied(
@@ -33,16 +31,10 @@ pub(crate) fn is_satisfied(
             coefficients.fft().values
         })
         .collect();
-    let selectors = common.selectors_info.num_selectors();
-    (0..common.degree()).all(|row| {
-        // Each group of gates has a selector column; in every row one of them names the row's gate and the others are
-        // unused.
-        let named = constants[..selectors].iter().map(|column| column[row]).find(|&s| s != UNUSED);
-        let Some(gate) = named.and_then(|index| common.gates.get(index.to_canonical_u64() as usize)) else {
-            return false;
-        };
-        let row_constants: Vec<Extension> =
-            constants[selectors + common.num_lookup_selectors..].iter().map(|column| column[row].into()).collect();
+    let fixed = common.selectors_info.num_selectors() + common.num_lookup_selectors;
+    gate_of_rows(data).into_iter().enumerate().all(|(row, gate)| {
+        let Some(gate) = common.gates.get(gate) else { return false };
+        let row_constants: Vec<Extension> = constants[fixed..].iter().map(|column| column[row].into()).collect();
         let row_wires: Vec<Extension> =
             (0..common.config.num_wires).map(|wire| wires.get_wire(row, wire).into()).collect();
         let vars = EvaluationVars {

@@ -3,8 +3,10 @@
 use plonky2::iop::target::Target;
 use plonky2::plonk::circuit_builder::CircuitBuilder;
 
+use crate::cache::{self, CacheError};
 use crate::circuit::{Circuit, Inner, Proof, ProveError};
 use crate::field::{D, DIGEST, F, Val, to_plonky2};
+use crate::fingerprint::Fingerprint;
 use crate::profile::{Layer, Profile};
 use crate::program::{Program, program_hash};
 use crate::proof::TableProof;
@@ -92,9 +94,22 @@ impl SegmentCircuit {
         Ok((builder, inputs))
     }
 
-    /// A segment circuit read from a cache.
-    pub(crate) const fn from_parts(circuit: Circuit<Inner>, shapes: usize) -> Self {
-        Self { circuit, shapes }
+    /// The circuit as bytes to keep; see [`cache`].
+    ///
+    /// # Errors
+    /// If the circuit cannot be encoded.
+    pub fn to_bytes(&self, fingerprint: Fingerprint) -> Result<Vec<u8>, CacheError> {
+        cache::encode(fingerprint, &[&self.circuit])
+    }
+
+    /// A kept circuit for a program of `shapes` shapes.
+    ///
+    /// # Errors
+    /// If the bytes are not the circuit with this fingerprint.
+    pub fn from_bytes(fingerprint: Fingerprint, shapes: usize, bytes: &[u8]) -> Result<Self, CacheError> {
+        let circuits: [_; 1] = cache::decode(fingerprint, bytes)?.try_into().map_err(|_| CacheError::Payload)?;
+        let [circuit] = circuits;
+        Ok(Self { circuit, shapes })
     }
 
     /// Proves that the table proof verifies and the program is `program`.

@@ -10,8 +10,10 @@ use plonky2::plonk::circuit_data::CircuitConfig;
 use plonky2::plonk::config::GenericConfig;
 
 use crate::aggregate::{Child, ChildKind, key_hash};
+use crate::cache::{self, CacheError};
 use crate::circuit::{Circuit, Inner, Key, Proof, ProveError, proof_elements, proof_targets};
 use crate::field::{D, F};
+use crate::fingerprint::Fingerprint;
 use crate::profile::{Layer, Profile};
 
 /// The two last circuits. `Outer` is the configuration the wrap verifies.
@@ -32,6 +34,25 @@ impl<Outer: GenericConfig<D, F = F>> Shrink<Outer> {
         let (builder, inputs) = describe(&profile.plonky2(Layer::Last), &shrink.key(), false);
         let last = Circuit { data: builder.build(), inputs };
         Self { shrink, last }
+    }
+
+    /// The circuits as bytes to keep, the shrink's and the last one's; see [`cache`].
+    ///
+    /// # Errors
+    /// If a circuit cannot be encoded.
+    pub fn to_bytes(&self, fingerprint: Fingerprint) -> Result<[Vec<u8>; 2], CacheError> {
+        Ok([cache::encode(fingerprint, &[&self.shrink])?, cache::encode(fingerprint, &[&self.last])?])
+    }
+
+    /// Kept circuits.
+    ///
+    /// # Errors
+    /// If the bytes are not the circuits with this fingerprint.
+    pub fn from_bytes(fingerprint: Fingerprint, bytes: [&[u8]; 2]) -> Result<Self, CacheError> {
+        let shrink: [_; 1] = cache::decode(fingerprint, bytes[0])?.try_into().map_err(|_| CacheError::Payload)?;
+        let last: [_; 1] = cache::decode(fingerprint, bytes[1])?.try_into().map_err(|_| CacheError::Payload)?;
+        let ([shrink], [last]) = (shrink, last);
+        Ok(Self { shrink, last })
     }
 
     /// Shrinks a merge.

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use p3_air::{Air, AirBuilder, BaseAir, WindowAccess};
-use p3_batch_stark::{BatchProof, CommonData, ProverData, StarkInstance, prove_batch};
-use p3_field::{PrimeCharacteristicRing, PrimeField64 as _};
+use p3_batch_stark::{CommonData, ProverData, StarkInstance, prove_batch};
+use p3_field::PrimeCharacteristicRing;
 use p3_lookup::{Count, InteractionBuilder, LookupBus};
 use p3_matrix::dense::RowMajorMatrix;
 
@@ -22,7 +22,8 @@ const STEPS_WIDTH: usize = WORDS + 4;
 const LOG_BYTES: usize = 8;
 /// Repeated columns of [`TestTable::Wide`], to make it wide.
 const CUBES: usize = 40;
-const WIDE_WIDTH: usize = 6 + CUBES;
+/// Its other columns.
+const WIDE_HEAD: usize = 6;
 const PERIOD: [u64; 4] = [3, 1, 4, 1];
 
 const BYTES: LookupBus<'static> = LookupBus::new("BYTES");
@@ -39,6 +40,8 @@ pub(crate) enum TestTable {
     Wide {
         /// Rows of the preprocessed column.
         log_height: usize,
+        /// Columns that hold the cube of the one before.
+        cubes: usize,
     },
 }
 
@@ -51,7 +54,7 @@ impl BaseAir<Val> for TestTable {
         match self {
             Self::Steps => STEPS_WIDTH,
             Self::Bytes => 1,
-            Self::Wide { .. } => WIDE_WIDTH,
+            Self::Wide { cubes, .. } => WIDE_HEAD + cubes,
         }
     }
 
@@ -63,7 +66,7 @@ impl BaseAir<Val> for TestTable {
         match self {
             Self::Steps => None,
             Self::Bytes => Some(RowMajorMatrix::new_col((0..1 << LOG_BYTES).map(Val::from_usize).collect())),
-            Self::Wide { log_height } => {
+            Self::Wide { log_height, .. } => {
                 Some(RowMajorMatrix::new_col((0..1 << log_height).map(|i| Val::from_usize(i * i + 5)).collect()))
             }
         }
@@ -105,7 +108,7 @@ impl<AB: InteractionBuilder<F = Val>> Air<AB> for TestTable {
                 let byte = builder.preprocessed().current(0).unwrap();
                 BYTES.table_entry(builder, [byte.into()], count);
             }
-            Self::Wide { .. } => eval_wide(builder),
+            Self::Wide { cubes, .. } => eval_wide(builder, *cubes),
         }
     }
 }
@@ -132,7 +135,7 @@ fn eval_steps<AB: InteractionBuilder<F = Val>>(builder: &mut AB) {
     CUBE.lookup_key(builder, [low.clone(), low.clone() * low.clone() * low], 1);
 }
 
-fn eval_wide<AB: InteractionBuilder<F = Val>>(builder: &mut AB) {
+fn eval_wide<AB: InteractionBuilder<F = Val>>(builder: &mut AB, cubes: usize) {
     let main = builder.main();
     let at = |i: usize| -> AB::Expr { main.current(i).unwrap().into() };
     let periodic: AB::Expr = builder.periodic_values()[0].into();
@@ -146,8 +149,8 @@ fn eval_wide<AB: InteractionBuilder<F = Val>>(builder: &mut AB) {
     let [now, then] = fixed;
     builder.when_transition().assert_eq(sum, now + then.double() + periodic);
     let mut power = base;
-    for i in 0..CUBES {
-        let column = at(6 + i);
+    for i in 0..cubes {
+        let column = at(WIDE_HEAD + i);
         builder.assert_eq(column.clone(), power.clone() * power.clone() * power + Val::from_usize(i));
         power = column;
     }
@@ -167,7 +170,6 @@ pub(crate) struct TestSystem {
 
 /// A proof with everything made from it.
 pub(crate) struct TestProof {
-    pub(crate) proof: BatchProof<TableConfig>,
     pub(crate) public_values: Vec<Vec<Val>>,
     pub(crate) restored: TableProof<Val>,
     pub(crate) challenges: ChallengeValues,
@@ -195,7 +197,8 @@ impl TestSystem {
     }
 
     pub(crate) fn named(name: &str, parameters: StarkParameters, log_steps: usize, log_wide: usize) -> Self {
-        let tables = vec![TestTable::Steps, TestTable::Bytes, TestTable::Wide { log_height: log_wide }];
+        let wide = TestTable::Wide { log_height: log_wide, cubes: CUBES };
+        let tables = vec![TestTable::Steps, TestTable::Bytes, wide];
         Self::with_tables(name, parameters, tables, vec![log_steps, LOG_BYTES, log_wide])
     }
 
@@ -237,7 +240,7 @@ impl TestSystem {
         let public_values: Vec<_> = instances.iter().map(|instance| instance.public_values.clone()).collect();
         let proof = prove_batch(&config, &instances, &self.prover_data).unwrap();
         let (restored, challenges) = extract(&self.shape, &self.tables, self.common(), &proof, &public_values).unwrap();
-        TestProof { proof, public_values, restored, challenges }
+        TestProof { public_values, restored, challenges }
     }
 
     fn traces(&self, chain: u64, first: [u32; WORDS]) -> (Vec<RowMajorMatrix<Val>>, Vec<Val>) {
@@ -272,16 +275,16 @@ impl TestSystem {
             .map(|table| match table {
                 TestTable::Steps => RowMajorMatrix::new(rows.clone(), STEPS_WIDTH),
                 TestTable::Bytes => RowMajorMatrix::new_col(byte_counts.iter().map(|&c| Val::from_u64(c)).collect()),
-                TestTable::Wide { log_height } => wide_trace(1 << log_height, &cube_counts),
+                TestTable::Wide { log_height, cubes } => wide_trace(1 << log_height, *cubes, &cube_counts),
             })
             .collect();
         (traces, statement)
     }
 }
 
-fn wide_trace(height: usize, cube_counts: &[u64]) -> RowMajorMatrix<Val> {
+fn wide_trace(height: usize, cubes: usize, cube_counts: &[u64]) -> RowMajorMatrix<Val> {
     let fixed = |i: usize| Val::from_usize((i % height) * (i % height) + 5);
-    let mut values = Vec::with_capacity(height * WIDE_WIDTH);
+    let mut values = Vec::with_capacity(height * (WIDE_HEAD + cubes));
     for row in 0..height {
         let base = Val::from_usize(row);
         let count = cube_counts.get(row).copied().unwrap_or(0);
@@ -290,17 +293,12 @@ fn wide_trace(height: usize, cube_counts: &[u64]) -> RowMajorMatrix<Val> {
         let sum = fixed(row) + fixed(row + 1).double() + Val::from_u64(PERIOD[row % PERIOD.len()]);
         values.extend([base, cube(base), Val::from_u64(count), left, right, sum]);
         let mut power = base;
-        for i in 0..CUBES {
+        for i in 0..cubes {
             power = cube(power) + Val::from_usize(i);
             values.push(power);
         }
     }
-    RowMajorMatrix::new(values, WIDE_WIDTH)
-}
-
-/// The statement of a proof, canonically.
-pub(crate) fn statement(proof: &TestProof) -> Vec<u64> {
-    proof.public_values[0].iter().map(|value| value.as_canonical_u64()).collect()
+    RowMajorMatrix::new(values, WIDE_HEAD + cubes)
 }
 
 /// A table without anything optional: two columns, a transition, no public values.

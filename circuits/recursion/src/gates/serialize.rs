@@ -1,7 +1,5 @@
 //! Reading and writing circuits that use our gates.
 
-use core::marker::PhantomData;
-
 use plonky2::gadgets::arithmetic::EqualityGenerator;
 use plonky2::gadgets::arithmetic_extension::QuotientGeneratorExtension;
 use plonky2::gadgets::range_check::LowHighGenerator;
@@ -22,8 +20,6 @@ use plonky2::gates::random_access::{RandomAccessGate, RandomAccessGenerator};
 use plonky2::gates::reducing::{ReducingGate, ReducingGenerator};
 use plonky2::gates::reducing_extension::{ReducingExtensionGate, ReducingGenerator as ReducingExtensionGenerator};
 use plonky2::iop::generator::{ConstantGenerator, CopyGenerator, NonzeroTestGenerator, RandomValueGenerator};
-use plonky2::plonk::config::{AlgebraicHasher, GenericConfig};
-use plonky2::recursion::dummy_circuit::DummyProofGenerator;
 use plonky2::util::serialization::gate_serialization::log;
 use plonky2::util::serialization::{GateSerializer as GateSerializerTrait, WitnessGeneratorSerializer};
 use plonky2::{
@@ -65,20 +61,10 @@ impl GateSerializerTrait<F, D> for GateSerializer {
 }
 
 /// Knows plonky2's witness generators and ours. The order of the list is part of the format of cached circuits.
-#[derive(Clone, Copy, Debug)]
-pub struct GeneratorSerializer<C>(PhantomData<C>);
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GeneratorSerializer;
 
-impl<C> Default for GeneratorSerializer<C> {
-    fn default() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<C> WitnessGeneratorSerializer<F, D> for GeneratorSerializer<C>
-where
-    C: GenericConfig<D, F = F> + 'static,
-    C::Hasher: AlgebraicHasher<F>,
-{
+impl WitnessGeneratorSerializer<F, D> for GeneratorSerializer {
     impl_generator_serializer! {
         GeneratorSerializer,
         ArithmeticBaseGenerator<F, D>,
@@ -87,7 +73,6 @@ where
         BaseSumGenerator<2>,
         ConstantGenerator<F>,
         CopyGenerator,
-        DummyProofGenerator<F, C, D>,
         EqualityGenerator,
         ExponentiationGenerator<F, D>,
         InterpolationGenerator<F, D>,
