@@ -67,13 +67,13 @@ fn theta<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>) {
             let in_front = if z == 0 { row.parity_in_front[right] } else { row.parity[right * HALF + z - 1] };
             let expected = xor3::<AB>(row.parity[x * HALF + z], row.parity[left * HALF + z], in_front);
             let theta_parity = row.theta_parity[x * HALF + z];
-            builder.assert_zero_named(expected - theta_parity, "H2 θ flips a column's parity by those of its neighbours");
+            builder
+                .assert_zero_named(expected - theta_parity, "H2 θ flips a column's parity by those of its neighbours");
             // A sum of five bits and its parity differ by 0, 2 or 4.
             let sum = (0..SIDE).map(|y| row.theta[(x + SIDE * y) * HALF + z].into()).sum::<AB::Expr>();
             let difference = sum - theta_parity;
-            let is_even = difference.dup()
-                * (difference.dup() - AB::Expr::from_u8(2))
-                * (difference - AB::Expr::from_u8(4));
+            let is_even =
+                difference.dup() * (difference.dup() - AB::Expr::from_u8(2)) * (difference - AB::Expr::from_u8(4));
             builder.assert_zero_named(is_even, "H3 the parity is that of the column behind θ");
         }
     }
@@ -114,13 +114,7 @@ fn chi<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, next: &Row<AB>) {
 }
 
 /// How rows, rounds and calls follow each other.
-fn order<AB: TableBuilder>(
-    builder: &mut AB,
-    row: &Row<AB>,
-    next: &Row<AB>,
-    does: &Program<AB>,
-    then: &Program<AB>,
-) {
+fn order<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, next: &Row<AB>, does: &Program<AB>, then: &Program<AB>) {
     builder.assert_bool_named(row.is_real, "H7 is_real is a bit");
     // The first row of the trace is a first row as well, so this needs no transition selector.
     let within = AB::Expr::ONE - then.is_first;
@@ -132,9 +126,18 @@ fn order<AB: TableBuilder>(
     let words = iota::<AB>(row, &constant);
     for lane in 0..LANES {
         let (low, high) = (row.initial[lane], row.initial[LANES + lane]);
-        builder.assert_zero_named(does.is_first * (row.before[lane] - low), "H9 the first round takes the initial low words");
-        builder.assert_zero_named(does.is_first * (row.pending[lane] - high), "H10 the first round takes the initial high words");
-        builder.assert_zero_named(does.is_low * (next.before[lane] - row.pending[lane]), "H11 the upper half takes the high words");
+        builder.assert_zero_named(
+            does.is_first * (row.before[lane] - low),
+            "H9 the first round takes the initial low words",
+        );
+        builder.assert_zero_named(
+            does.is_first * (row.pending[lane] - high),
+            "H10 the first round takes the initial high words",
+        );
+        builder.assert_zero_named(
+            does.is_low * (next.before[lane] - row.pending[lane]),
+            "H11 the upper half takes the high words",
+        );
         builder.assert_zero_named(
             does.goes_on * (words[lane].dup() - next.before[lane]),
             "H12 a round takes the low words of the one before",

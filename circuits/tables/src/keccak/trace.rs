@@ -44,7 +44,8 @@ pub fn trace(keccaks: &[KeccakEvent], height: usize) -> Result<Trace, TraceError
         }
     }
     // What χ makes of every two neighbouring rows.
-    let theta: Vec<[u32; LANES]> = values.par_chunks_exact(width).map(|row| bits_to_words(row, columns.theta)).collect();
+    let theta: Vec<[u32; LANES]> =
+        values.par_chunks_exact(width).map(|row| bits_to_words(row, columns.theta)).collect();
     values.par_chunks_exact_mut(width).enumerate().for_each(|(index, row)| {
         let (low, high) = (&theta[(index + height - 1) % height], &theta[index]);
         let lanes = core::array::from_fn(|lane| u64::from(low[lane]) | u64::from(high[lane]) << 32);
@@ -67,7 +68,7 @@ fn bits_to_words(row: &[Felt], columns: [usize; LANES * HALF]) -> [u32; LANES] {
 }
 
 /// ρ, π and χ.
-fn chi(theta: &[u64; LANES]) -> [u64; LANES] {
+pub(crate) fn chi(theta: &[u64; LANES]) -> [u64; LANES] {
     let moved = |x: usize, y: usize| {
         let lane = (x + 3 * y) % SIDE + SIDE * x;
         theta[lane].rotate_left(ROTATIONS[lane])

@@ -31,8 +31,7 @@ pub struct Start {
 pub static STARTS: LazyLock<[Start; CHOICES]> = LazyLock::new(|| core::array::from_fn(|index| start(index as u8)));
 
 /// (n − 1) / 2, the largest s.
-pub const HALF_ORDER: U256 =
-    U256([0xdfe9_2f46_681b_20a0, 0x5d57_6e73_57a4_501d, u64::MAX, 0x7fff_ffff_ffff_ffff]);
+pub const HALF_ORDER: U256 = U256([0xdfe9_2f46_681b_20a0, 0x5d57_6e73_57a4_501d, u64::MAX, 0x7fff_ffff_ffff_ffff]);
 
 fn start(index: u8) -> Start {
     let mut text = *b"Joule secp256k1 start point 1\0\0\0";
@@ -49,10 +48,11 @@ fn start(index: u8) -> Start {
     // 3 · 2^256 − 2 modulo n, where 2^256 ≡ 2^256 − n.
     let power = U256::ZERO.overflowing_sub(ORDER.value).0;
     let offset = ORDER.sub(ORDER.add(ORDER.add(power, power), power), U256::from_u64(2));
-    let finite = |point: Option<Point>| point.expect("S and G are unrelated, as far as anybody knows, so no such sum is infinity");
+    let finite = |point: Option<Point>| {
+        point.expect("S and G are unrelated, as far as anybody knows, so no such sum is infinity")
+    };
     let times = |scalar: U256| finite(multiply(scalar, Some(start)));
-    let with_generator =
-        |point: Point, scalar: U256| finite(add(Some(point), multiply(scalar, Some(GENERATOR))));
+    let with_generator = |point: Point, scalar: U256| finite(add(Some(point), multiply(scalar, Some(GENERATOR))));
     let nothing = times(U256::from_u64(2));
     Start {
         start,

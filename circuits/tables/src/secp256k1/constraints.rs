@@ -61,13 +61,7 @@ type Row<AB> = CurveColumns<<AB as p3_air::AirBuilder>::Var>;
 type Program<AB> = ProgramColumns<<AB as p3_air::AirBuilder>::Var>;
 
 /// What a block of rows says about its call.
-fn call<AB: TableBuilder>(
-    builder: &mut AB,
-    row: &Row<AB>,
-    next: &Row<AB>,
-    does: &Program<AB>,
-    then: &Program<AB>,
-) {
+fn call<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, next: &Row<AB>, does: &Program<AB>, then: &Program<AB>) {
     let flags = [row.is_real, row.parity, row.is_liftable, row.is_finite, row.bit_u, row.bit_v];
     for flag in flags.into_iter().chain(row.choice) {
         builder.assert_bool_named(flag, "K1 flags are bits");
@@ -179,13 +173,7 @@ fn relation<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, does: &Program<AB
 }
 
 /// Which point is doubled and which is added, from the origin to the key.
-fn ladder<AB: TableBuilder>(
-    builder: &mut AB,
-    row: &Row<AB>,
-    next: &Row<AB>,
-    does: &Program<AB>,
-    then: &Program<AB>,
-) {
+fn ladder<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, next: &Row<AB>, does: &Program<AB>, then: &Program<AB>) {
     let correction = Origin::Correction as usize;
     // All steps need a point R; the last one, which undoes the starting point, needs Q to be finite.
     let is_on = does.is_step * (does.origins[correction] * (row.is_finite - row.is_liftable) + row.is_liftable);
@@ -269,8 +257,14 @@ fn steps<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, next: &Row<AB>) {
 
     // As integers, T.x − A.x is in (−2^256, 2^256) and divisible by p only if it is 0, p or −p. Then D is 0, p or −p in the field too, and the
     // distance is 0. An honest prover who meets a distance of 0 chooses another starting point.
-    let distance = (0..LIMBS).rev().fold(AB::Expr::ZERO, |sum, k| sum * Felt::from_u32(1 << 16) + (row.a[k] - next.a[k]));
-    let prime = PRIME.value.limbs().iter().rev().fold(Felt::ZERO, |sum, &limb| sum * Felt::from_u32(1 << 16) + Felt::from_u16(limb));
+    let distance =
+        (0..LIMBS).rev().fold(AB::Expr::ZERO, |sum, k| sum * Felt::from_u32(1 << 16) + (row.a[k] - next.a[k]));
+    let prime = PRIME
+        .value
+        .limbs()
+        .iter()
+        .rev()
+        .fold(Felt::ZERO, |sum, &limb| sum * Felt::from_u32(1 << 16) + Felt::from_u16(limb));
     builder.assert_zero_named(
         distance.dup() * (distance.square() - AB::Expr::from(prime.square())) - next.distance,
         "K25 the distance is that of T.x and A.x",
@@ -370,10 +364,7 @@ fn convolve<AB: TableBuilder>(left: &[AB::Expr; LIMBS], right: &[AB::Expr; LIMBS
 }
 
 /// Adds a linear term to the low coefficients of a product, and folds the high ones: modulo p, 2^256 ≡ 2^32 + 977.
-fn linear<AB: TableBuilder>(
-    product: [AB::Expr; 2 * LIMBS - 1],
-    term: impl Fn(usize) -> AB::Expr,
-) -> [AB::Expr; LIMBS] {
+fn linear<AB: TableBuilder>(product: [AB::Expr; 2 * LIMBS - 1], term: impl Fn(usize) -> AB::Expr) -> [AB::Expr; LIMBS] {
     let mut folded: [AB::Expr; LIMBS] = core::array::from_fn(|k| product[k].dup() + term(k));
     for (k, high) in product.into_iter().skip(LIMBS).enumerate() {
         folded[k] += high.dup() * Felt::from_u32(977);

@@ -4,6 +4,8 @@ pub mod arithmetic;
 pub mod columns;
 pub mod constants;
 mod constraints;
+#[cfg(test)]
+mod forgeries;
 pub mod program;
 #[cfg(test)]
 mod tests;

@@ -184,8 +184,8 @@ const STATUS_OFFSET: u32 = 96;
 #[must_use]
 pub fn program() -> Vec<Row> {
     use Name::{
-        BothX, BothY, Cubic, GeneratorX, GeneratorY, HalfOrder, Hash, KeyX, KeyY, NothingX, NothingY, One, OrderLessOne,
-        PointX, PointY, PrimeLessOne, R, Radicand, Root, S, Seven, Sign, Square, U, Unused, V, Zero,
+        BothX, BothY, Cubic, GeneratorX, GeneratorY, HalfOrder, Hash, KeyX, KeyY, NothingX, NothingY, One,
+        OrderLessOne, PointX, PointY, PrimeLessOne, R, Radicand, Root, S, Seven, Sign, Square, U, Unused, V, Zero,
     };
     let mut rows = vec![
         Row::Head,
@@ -204,7 +204,8 @@ pub fn program() -> Vec<Row> {
     for value in [U, V] {
         rows.extend((0..4).map(|part| Row::Scalar { value, part }));
     }
-    let relation = |factors, summand, result, defines, modulo| Row::Relation { factors, summand, result, defines, modulo };
+    let relation =
+        |factors, summand, result, defines, modulo| Row::Relation { factors, summand, result, defines, modulo };
     let at_most = |value, limit| relation([One, value], Unused, limit, false, Modulo::Nothing);
     rows.extend([
         at_most(R, OrderLessOne),

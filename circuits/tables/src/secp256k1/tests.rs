@@ -9,22 +9,16 @@ use proptest::prelude::*;
 
 use super::{
     Curve,
-    arithmetic::{GENERATOR, ORDER, PRIME, Point, U256, add, multiply, square_root},
-    columns::{CurveColumns, ProgramColumns},
+    arithmetic::{GENERATOR, ORDER, PRIME, Point, U256, add, multiply},
+    columns::CurveColumns,
     constants::{CHOICES, HALF_ORDER, STARTS},
     program::{Name, program},
     trace::{CurveError, trace},
 };
-use crate::{
-    Felt,
-    check::Trace,
-    forge::{By, Forgery, Free, Honest, catches, every_cell_counts, forgery},
-    poseidon2::tree::tests::messages,
-    trace::TraceError,
-};
+use crate::{Felt, check::Trace, poseidon2::tree::tests::messages, trace::TraceError};
 
 /// One call and some rows behind it.
-const HEIGHT: usize = 1024;
+pub(crate) const HEIGHT: usize = 1024;
 
 /// What a recovery must give, by textbook arithmetic.
 fn recovered(hash: U256, r: U256, s: U256, parity: u32) -> Option<Point> {
@@ -34,12 +28,13 @@ fn recovered(hash: U256, r: U256, s: U256, parity: u32) -> Option<Point> {
     add(multiply(u, Some(GENERATOR)), multiply(ORDER.mul(s, inverse), Some(point)))
 }
 
-fn event(hash: U256, r: U256, s: U256, parity: u32) -> RecoverEvent {
+pub(crate) fn event(hash: U256, r: U256, s: U256, parity: u32) -> RecoverEvent {
     let key = recovered(hash, r, s, parity);
     let (x, y) = key.map_or((U256::ZERO, U256::ZERO), |key| (key.x, key.y));
     let inputs = [hash, r, s].into_iter().flat_map(|value| value.to_words()).chain([parity]);
     let before: Vec<u32> = inputs.clone().chain([9; 17]).collect();
-    let outputs = [u32::from(key.is_some())].into_iter().chain([x, y].iter().flat_map(U256::to_words).collect::<Vec<_>>());
+    let outputs =
+        [u32::from(key.is_some())].into_iter().chain([x, y].iter().flat_map(U256::to_words).collect::<Vec<_>>());
     let after: Vec<u32> = inputs.chain(outputs).collect();
     let (clock, address) = (400, 0x40_0000);
     let words: [Access; ECRECOVER_WORDS] = core::array::from_fn(|index| Access {
@@ -52,7 +47,7 @@ fn event(hash: U256, r: U256, s: U256, parity: u32) -> RecoverEvent {
 }
 
 /// A signature of `hash` by `secret` with nonce `nonce`, with the low s that the kernel lets through.
-fn sign(hash: U256, secret: U256, nonce: U256) -> (U256, U256, u32) {
+pub(crate) fn sign(hash: U256, secret: U256, nonce: U256) -> (U256, U256, u32) {
     let point = multiply(nonce, Some(GENERATOR)).expect("0 < nonce < n");
     let r = ORDER.reduce(point.x);
     let sum = ORDER.add(ORDER.reduce(hash), ORDER.mul(r, secret));
@@ -61,12 +56,13 @@ fn sign(hash: U256, secret: U256, nonce: U256) -> (U256, U256, u32) {
     if s > HALF_ORDER { (r, ORDER.neg(s), parity ^ 1) } else { (r, s, parity) }
 }
 
-fn number(seed: u64) -> U256 {
-    let digit = |i: u64| (seed.wrapping_add(i)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23).wrapping_mul(seed | 1);
+pub(crate) fn number(seed: u64) -> U256 {
+    let digit =
+        |i: u64| (seed.wrapping_add(i)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23).wrapping_mul(seed | 1);
     ORDER.reduce(U256([digit(1), digit(2), digit(3), digit(4)]))
 }
 
-fn signed(seed: u64) -> RecoverEvent {
+pub(crate) fn signed(seed: u64) -> RecoverEvent {
     let (hash, secret, nonce) = (number(seed), number(seed ^ 0xabcd), number(seed ^ 0x1234_5678));
     let (r, s, parity) = sign(hash, secret, nonce);
     let event = event(hash, r, s, parity);
@@ -98,7 +94,16 @@ fn is_satisfied(event: &RecoverEvent) -> Trace {
     let mut expected = BTreeMap::new();
     expected.insert(("CALL", vec![5, event.address.into(), event.clock.into()]), -Felt::ONE);
     for pair in event.words.chunks(2) {
-        let fields = [event.clock + SLOT_PRECOMPILE, pair[0].address, 1, 0, pair[0].before, pair[1].before, pair[0].after, pair[1].after];
+        let fields = [
+            event.clock + SLOT_PRECOMPILE,
+            pair[0].address,
+            1,
+            0,
+            pair[0].before,
+            pair[1].before,
+            pair[0].after,
+            pair[1].after,
+        ];
         expected.insert(("TRANSFER", fields.map(u64::from).to_vec()), Felt::ONE);
     }
     assert_eq!(sums, expected);
@@ -110,11 +115,17 @@ fn arithmetic_agrees_with_the_library() {
     for seed in 1..20 {
         let scalar = number(seed);
         let mut bytes = [0; 32];
-        bytes.chunks_exact_mut(8).zip(scalar.0.iter().rev()).for_each(|(chunk, digit)| chunk.copy_from_slice(&digit.to_be_bytes()));
+        bytes
+            .chunks_exact_mut(8)
+            .zip(scalar.0.iter().rev())
+            .for_each(|(chunk, digit)| chunk.copy_from_slice(&digit.to_be_bytes()));
         let secret = secp256k1::SecretKey::from_secret_bytes(bytes).expect("below n");
         let key = secp256k1::PublicKey::from_secret_key(&secret).serialize_uncompressed();
         let point = multiply(scalar, Some(GENERATOR)).expect("finite");
-        let ours: Vec<u8> = [point.x, point.y].iter().flat_map(|c| c.0.iter().rev().flat_map(|d| d.to_be_bytes()).collect::<Vec<_>>()).collect();
+        let ours: Vec<u8> = [point.x, point.y]
+            .iter()
+            .flat_map(|c| c.0.iter().rev().flat_map(|d| d.to_be_bytes()).collect::<Vec<_>>())
+            .collect();
         assert_eq!(key[1..], ours[..]);
         for modulus in [PRIME, ORDER] {
             assert_eq!(modulus.mul(scalar, modulus.inverse(scalar).expect("not zero")), U256::ONE);
@@ -163,7 +174,10 @@ fn every_name_is_defined_once() {
         }
     }
     definitions.remove(&(Name::Unused as u64));
-    assert_eq!(definitions.into_iter().collect::<Vec<_>>(), (1..=Name::BothY as u64).map(|name| (name, 1)).collect::<Vec<_>>());
+    assert_eq!(
+        definitions.into_iter().collect::<Vec<_>>(),
+        (1..=Name::BothY as u64).map(|name| (name, 1)).collect::<Vec<_>>()
+    );
     assert!(words.len() == 16 && words.values().all(|&sum| sum == 0), "{words:?}");
 }
 
@@ -190,7 +204,9 @@ fn edges_have_traces() {
         is_satisfied(&forged);
     }
     // R = ±G, Q = ±G, and both.
-    for (secret, nonce) in [(number(10), one), (one, number(11)), (ORDER.neg(one), number(12)), (one, ORDER.neg(one)), (one, one)] {
+    for (secret, nonce) in
+        [(number(10), one), (one, number(11)), (ORDER.neg(one), number(12)), (one, ORDER.neg(one)), (one, one)]
+    {
         let (r, s, parity) = sign(hash, secret, nonce);
         is_satisfied(&event(hash, r, s, parity));
     }
@@ -234,7 +250,10 @@ fn calls_that_must_not_be_have_no_trace() {
     let mut event = event(good.0, good.1, good.2, good.3);
     event.words[30].after ^= 1;
     assert!(matches!(trace(&[event.clone()], HEIGHT), Err(TraceError::Curve(CurveError::WrongOutput { .. }))));
-    assert!(matches!(trace(&[event.clone(), event], HEIGHT), Err(TraceError::TooManyRows { table: "curve", rows: 1132, height: HEIGHT })));
+    assert!(matches!(
+        trace(&[event.clone(), event], HEIGHT),
+        Err(TraceError::TooManyRows { table: "curve", rows: 1132, height: HEIGHT })
+    ));
 }
 
 proptest! {

@@ -245,7 +245,9 @@ impl Claim {
         // −1 is no square modulo p, so exactly one of r³ + 7 and its negation is one: neither is 0, for no point of the curve has y = 0.
         let root = match point {
             Some(point) => point.y,
-            None => square_root(radicand).map(|root| if root.bit(0) == (parity == 1) { root } else { PRIME.neg(root) })?,
+            None => {
+                square_root(radicand).map(|root| if root.bit(0) == (parity == 1) { root } else { PRIME.neg(root) })?
+            }
         };
         let (choice, ladder) = match point {
             Some(point) => STARTS
@@ -254,8 +256,7 @@ impl Claim {
                 .find_map(|(index, start)| Ladder::new(start, point, u, v).map(|ladder| (index, ladder)))?,
             None => (0, Ladder { steps: Vec::new(), key: None }),
         };
-        let mut claim =
-            Self { values: [U256::ZERO; NAMES], parity, is_liftable: point.is_some(), choice, ladder };
+        let mut claim = Self { values: [U256::ZERO; NAMES], parity, is_liftable: point.is_some(), choice, ladder };
         for (name, value) in [
             (Name::One, U256::ONE),
             (Name::Seven, U256::from_u64(7)),
@@ -393,7 +394,8 @@ impl Filler<'_> {
         }
         // Definitions: minus the number of uses.
         for (columns, row) in rows.iter_mut().zip(program) {
-            let count = |name: Name| if name == Name::Unused { Felt::ZERO } else { -Felt::from_u32(uses[name as usize]) };
+            let count =
+                |name: Name| if name == Name::Unused { Felt::ZERO } else { -Felt::from_u32(uses[name as usize]) };
             match *row {
                 Row::Constants(_, first, second) | Row::Sum { sum: [first, second], .. } => {
                     (columns.count_c, columns.count_d) = (count(first), count(second));
@@ -436,13 +438,7 @@ impl Filler<'_> {
         CurveColumns { c: shifted(self.value(value), part), old, ..self.common }
     }
 
-    fn relation(
-        &self,
-        factors: [Name; 2],
-        summand: Name,
-        result: Name,
-        modulo: Modulo,
-    ) -> CurveColumns<Felt> {
+    fn relation(&self, factors: [Name; 2], summand: Name, result: Name, modulo: Modulo) -> CurveColumns<Felt> {
         let [left, right] = factors.map(|name| self.value(name));
         let result = self.value(result);
         let (modulus, summand) = match modulo {
