@@ -11,6 +11,7 @@ use ark_bn254::Fr;
 use ark_ff::{AdditiveGroup, BigInteger, Field, One, PrimeField, Zero};
 use ark_relations::gr1cs::{ConstraintSystemRef, LinearCombination, SynthesisError, Variable};
 use num_bigint::BigUint;
+use sha2::{Digest, Sha256};
 
 /// The result of a step of synthesis.
 pub(crate) type Synthesis<T> = Result<T, SynthesisError>;
@@ -90,6 +91,18 @@ impl Linear {
     /// `1 − self`, for a boolean.
     pub(crate) fn not(&self) -> Self {
         Self::one().sub(self)
+    }
+
+    fn hash_into(&self, hasher: &mut Sha256) {
+        let mut bytes = Vec::with_capacity(8 + 40 * self.terms.len());
+        bytes.extend_from_slice(&(self.terms.len() as u64).to_le_bytes());
+        for (variable, coefficient) in &self.terms {
+            // Witnesses are told from the public input and the constant one by an offset that no count reaches.
+            let index = variable.get_variable_index(1 << 40).unwrap_or_default() as u64;
+            bytes.extend_from_slice(&index.to_le_bytes());
+            coefficient.0.0.iter().for_each(|limb| bytes.extend_from_slice(&limb.to_le_bytes()));
+        }
+        hasher.update(&bytes);
     }
 
     fn combination(&self) -> LinearCombination<Fr> {
@@ -184,11 +197,24 @@ pub(crate) struct Circuit {
     part: &'static str,
     counts: BTreeMap<&'static str, usize>,
     violated_parts: Vec<&'static str>,
+    hasher: Option<Sha256>,
 }
 
 impl Circuit {
     pub(crate) fn new(system: ConstraintSystemRef<Fr>) -> Self {
-        Self { system, part: "unnamed", counts: BTreeMap::new(), violated_parts: Vec::new() }
+        Self { system, part: "unnamed", counts: BTreeMap::new(), violated_parts: Vec::new(), hasher: None }
+    }
+
+    /// Hashes every constraint from here on.
+    pub(crate) fn with_digest(mut self) -> Self {
+        self.hasher = Some(Sha256::new());
+        self
+    }
+
+    /// SHA-256 over all constraints: per constraint its three linear combinations, each as its number of terms and then
+    /// variables and coefficients (Montgomery form, little-endian limbs).
+    pub(crate) fn digest(self) -> Option<[u8; 32]> {
+        self.hasher.map(|hasher| hasher.finalize().into())
     }
 
     /// Names the part that the constraints from here on belong to.
@@ -221,6 +247,11 @@ impl Circuit {
         *self.counts.entry(self.part).or_default() += 1;
         if left.value * right.value != product.value && !self.violated_parts.contains(&self.part) {
             self.violated_parts.push(self.part);
+        }
+        if let Some(hasher) = &mut self.hasher {
+            for linear in [left, right, product] {
+                linear.hash_into(hasher);
+            }
         }
         self.system.enforce_r1cs_constraint(|| left.combination(), || right.combination(), || product.combination())
     }

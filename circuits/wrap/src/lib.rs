@@ -4,6 +4,8 @@
 mod circuit;
 mod error;
 mod fri;
+#[cfg(test)]
+mod gadget_tests;
 mod gates;
 mod goldilocks;
 mod groth16;

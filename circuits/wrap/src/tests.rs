@@ -85,7 +85,7 @@ fn an_honest_proof_satisfies_the_constraints() {
     let values = TINY.wrap.check(&TINY.proof).expect("plonky2 accepts");
     assert_eq!(values, tiny_values());
     assert_eq!(system.instance_assignment().expect("a witness exists"), [Fr::one(), public_input(&values)]);
-    let report = TINY.wrap.report().expect("synthesis");
+    let report = TINY.wrap.report();
     assert_eq!(report.constraints, system.num_constraints(), "a blank system has the same constraints");
     assert_eq!(report.variables, system.num_witness_variables());
 }
@@ -202,6 +202,16 @@ fn an_invalid_inner_proof_and_a_wide_word_are_named() {
     assert!(matches!(TINY.wrap.check(&proof), Err(WrapError::InnerProof { .. })));
     proof.public_inputs[7] = F::from_canonical_u64(1 << 32);
     assert!(matches!(TINY.wrap.check(&proof), Err(WrapError::PublicInputRange { index: 7, .. })));
+}
+
+#[test]
+fn the_digest_tells_circuits_apart() {
+    let again = WrapCircuit::new(TINY.wrap.common().clone(), TINY.wrap.verifier().clone()).expect("known gates");
+    assert_eq!(again.digest(), TINY.wrap.digest());
+    let mut verifier = TINY.wrap.verifier().clone();
+    verifier.constants_sigmas_cap.0[0].0 += Fr::one();
+    let other = WrapCircuit::new(TINY.wrap.common().clone(), verifier).expect("known gates");
+    assert_ne!(other.digest(), TINY.wrap.digest());
 }
 
 #[test]

@@ -11,7 +11,6 @@ use joule_recursion::bn254::{Bn254Poseidon, Bn254PoseidonConfig};
 use plonky2::field::types::PrimeField64;
 use plonky2::iop::challenger::Challenger;
 use plonky2::plonk::circuit_data::{CommonCircuitData, VerifierCircuitData, VerifierOnlyCircuitData};
-use sha2::{Digest, Sha256};
 
 use crate::circuit::{Circuit, Integer, Linear, Synthesis};
 use crate::error::WrapError;
@@ -24,10 +23,12 @@ use crate::plonk::{Openings, PlonkChallenges, enforce_vanishing};
 use crate::statement::{StatementWitness, public_values};
 use crate::values::{InnerProof, ProofValues};
 
-/// A wrap: the inner circuit whose proofs it verifies.
+/// A wrap: the inner circuit whose proofs it verifies, and the digest of the constraints that do.
 #[derive(Clone, Debug)]
 pub struct WrapCircuit {
     inner: InnerCircuit,
+    digest: [u8; 32],
+    report: ConstraintReport,
 }
 
 /// Constraints of a wrap, by part.
@@ -43,39 +44,47 @@ pub struct ConstraintReport {
 
 impl WrapCircuit {
     /// The wrap of a plonky2 circuit. Refuses gates and features that it does not implement.
+    ///
+    /// Builds the constraints once, without a proof: to count them, and to take the digest that keys are known by. A digest
+    /// of the constraints themselves, and not of what they are made from, so that no key outlives a change of this crate.
     pub fn new(
         common: CommonCircuitData<F, 2>,
         verifier: VerifierOnlyCircuitData<Bn254PoseidonConfig, 2>,
     ) -> Result<Self, WrapError> {
-        Ok(Self { inner: InnerCircuit::new(common, verifier)? })
+        let inner = InnerCircuit::new(common, verifier)?;
+        let system = values_only();
+        let mut circuit = Circuit::new(system.clone()).with_digest();
+        Assignment { inner: &inner, values: ProofValues::blank(&inner) }.verify(&mut circuit)?;
+        let parts = circuit.counts().clone();
+        let variables = system.num_witness_variables();
+        let report = ConstraintReport { constraints: parts.values().sum(), variables, parts };
+        let digest = circuit.digest().ok_or(SynthesisError::MissingCS)?;
+        Ok(Self { inner, digest, report })
     }
 
-    /// SHA-256 over the version of this crate's constraints and everything of the inner circuit that they depend on.
+    /// SHA-256 over the constraints.
     pub fn digest(&self) -> [u8; 32] {
-        let mut hasher = Sha256::new();
-        hasher.update(b"joule-wrap 1");
-        let common = &self.inner.common;
-        let described = serde_json::json!({
-            "config": common.config,
-            "fri": common.fri_params,
-            "gates": common.gates.iter().map(|gate| gate.0.id()).collect::<Vec<_>>(),
-            "selectors": common.selectors_info,
-            "quotient_degree_factor": common.quotient_degree_factor,
-            "gate_constraints": common.num_gate_constraints,
-            "constants": common.num_constants,
-            "public_inputs": common.num_public_inputs,
-            "shifts": common.k_is.iter().map(PrimeField64::to_canonical_u64).collect::<Vec<_>>(),
-            "partial_products": common.num_partial_products,
-            "constants_sigmas_cap": self.inner.verifier.constants_sigmas_cap.0,
-            "circuit_digest": self.inner.verifier.circuit_digest,
-        });
-        hasher.update(described.to_string().as_bytes());
-        hasher.finalize().into()
+        self.digest
     }
 
     /// [`Self::digest`] in hexadecimal, as key files carry it.
     pub fn digest_hex(&self) -> String {
-        self.digest().iter().map(|byte| format!("{byte:02x}")).collect()
+        self.digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn common(&self) -> &CommonCircuitData<F, 2> {
+        &self.inner.common
+    }
+
+    #[cfg(test)]
+    pub(crate) fn verifier(&self) -> &VerifierOnlyCircuitData<Bn254PoseidonConfig, 2> {
+        &self.inner.verifier
+    }
+
+    /// Constraints by part.
+    pub fn report(&self) -> &ConstraintReport {
+        &self.report
     }
 
     /// Checks a proof with plonky2's own verifier and its public inputs against their ranges; returns what it states.
@@ -95,17 +104,6 @@ impl WrapCircuit {
     /// A synthesiser for a proof, whose shape is checked but not its truth.
     pub fn assignment(&self, proof: &InnerProof) -> Result<Assignment<'_>, WrapError> {
         Ok(Assignment { inner: &self.inner, values: ProofValues::from_proof(&self.inner, proof)? })
-    }
-
-    /// Counts constraints by building the system without keeping its matrices.
-    pub fn report(&self) -> Result<ConstraintReport, WrapError> {
-        let system = values_only();
-        let circuit = self.blank().synthesise(system.clone())?;
-        Ok(ConstraintReport {
-            constraints: circuit.counts().values().sum(),
-            variables: system.num_witness_variables(),
-            parts: circuit.counts().clone(),
-        })
     }
 }
 

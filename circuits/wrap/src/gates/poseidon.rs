@@ -15,6 +15,10 @@ use crate::goldilocks::{Algebra, Ext, F, reduce};
 
 /// What an S-box acts on: opened extension elements in the gate, base-field elements in the hash of public inputs.
 pub(crate) trait Lane: Clone {
+    /// Whether a full round's results may stay unreduced until the next full round's inputs are reduced: 192 bits and eight
+    /// for the matrix fit. Not in the gate, where a constraint is multiplied by a power of α before anything is reduced.
+    const REDUCES_LATE: bool;
+
     fn constant(value: F) -> Self;
     fn weighted_sum<'a>(parts: impl IntoIterator<Item = (u64, &'a Self)>) -> Self
     where
@@ -24,6 +28,8 @@ pub(crate) trait Lane: Clone {
 }
 
 impl Lane for Ext {
+    const REDUCES_LATE: bool = false;
+
     fn constant(value: F) -> Self {
         Ext::from_base(Integer::constant(value.to_canonical_u64()))
     }
@@ -42,6 +48,8 @@ impl Lane for Ext {
 }
 
 impl Lane for Integer {
+    const REDUCES_LATE: bool = true;
+
     fn constant(value: F) -> Self {
         Integer::constant(value.to_canonical_u64())
     }
@@ -59,13 +67,13 @@ impl Lane for Integer {
     }
 }
 
-/// x⁷ of a reduced x, reduced: x³ and x⁷ = x³·x³·x are products of three 64-bit numbers each, so two reductions do.
+/// x⁷ of a reduced x, unreduced: x³ and x⁷ = x³·x³·x are products of three 64-bit numbers each.
 fn seventh_power<L: Lane>(circuit: &mut Circuit, x: &L) -> Synthesis<L> {
     let cube = x.multiply(circuit, x)?.multiply(circuit, x)?.reduce(circuit)?;
-    cube.multiply(circuit, &cube)?.multiply(circuit, x)?.reduce(circuit)
+    cube.multiply(circuit, &cube)?.multiply(circuit, x)
 }
 
-/// Linear forms over a growing list of reduced values.
+/// Linear forms over a growing list of values, reduced but between two full rounds.
 struct State<L> {
     basis: Vec<L>,
     /// Per lane: a coefficient for each basis value, and a constant.
@@ -156,7 +164,9 @@ fn full_round<L: Lane>(
             let input = state.value(lane);
             // The very first inputs are sums of a few residues: narrow enough as they are.
             let input = if round == 0 { input } else { pin(circuit, input)? };
-            seventh_power(circuit, &input)
+            let raised = seventh_power(circuit, &input)?;
+            // What the partial rounds combine has to be narrow: their coefficients are not.
+            if L::REDUCES_LATE && round + 1 != HALF_N_FULL_ROUNDS { Ok(raised) } else { raised.reduce(circuit) }
         })
         .collect::<Synthesis<Vec<_>>>()?;
     state.replace_all(raised);
@@ -186,7 +196,7 @@ fn permute<L: Lane>(
     for round in 0..N_PARTIAL_ROUNDS {
         let input = state.value(0);
         let input = pin(circuit, input)?;
-        let raised = seventh_power(circuit, &input)?;
+        let raised = seventh_power(circuit, &input)?.reduce(circuit)?;
         state.replace(0, raised);
         if round + 1 < N_PARTIAL_ROUNDS {
             state.add_constant(0, F::FAST_PARTIAL_ROUND_CONSTANTS[round]);
