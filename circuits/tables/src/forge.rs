@@ -22,6 +22,7 @@ use crate::{
     Felt,
     buses::{self, Bus, Kind},
     check::{Checker, Collect, Instance, Inventory, Trace, code},
+    operations::{Operation, Question},
 };
 
 /// What catches a forgery: the code of a constraint (the first word of its name), or the name of a bus.
@@ -45,12 +46,21 @@ impl By {
 /// A way to cheat.
 pub(crate) struct Forgery {
     what: &'static str,
-    forge: Box<dyn Fn(&mut Trace)>,
+    forge: Box<dyn Fn(&mut Trace, &mut [Felt])>,
     by: By,
 }
 
 /// A forgery: what the cheat wants, how it changes the honest trace, and what must catch it.
 pub(crate) fn forgery(what: &'static str, forge: impl Fn(&mut Trace) + 'static, by: By) -> Forgery {
+    Forgery { what, forge: Box::new(move |trace, _| forge(trace)), by }
+}
+
+/// A forgery that also changes the public values.
+pub(crate) fn forged_statement(
+    what: &'static str,
+    forge: impl Fn(&mut Trace, &mut [Felt]) + 'static,
+    by: By,
+) -> Forgery {
     Forgery { what, forge: Box::new(forge), by }
 }
 
@@ -98,8 +108,26 @@ fn is_fact(bus: &Bus, fields: &[Felt]) -> Option<bool> {
         "SIGN" => field(0) < 1 << 16 && field(1) == field(0) >> 15,
         "POWER" => field(0) < 1 << 16 && field(1) == 1 << (field(0) % 32),
         "AND" => field(0) < 256 && field(1) < 256 && field(2) == field(0) & field(1),
+        "ARITHMETIC" => is_arithmetic(fields),
         _ => return None,
     })
+}
+
+/// Is it true what a message of ARITHMETIC says?
+pub(crate) fn is_arithmetic(fields: &[Felt]) -> bool {
+    let fields: Vec<u64> = fields.iter().map(Felt::as_canonical_u64).collect();
+    let Ok([code, offset, left, right, result]) =
+        <[u32; 5]>::try_from(fields.iter().filter_map(|&field| u32::try_from(field).ok()).collect::<Vec<_>>())
+    else {
+        return false;
+    };
+    let Some(operation) = Operation::ALL.into_iter().find(|operation| operation.code() == code) else { return false };
+    let offset_is_legal = match operation {
+        Operation::LoadByte | Operation::LoadByteUnsigned | Operation::StoreByte => offset < 4,
+        Operation::LoadHalf | Operation::LoadHalfUnsigned | Operation::StoreHalf => offset == 0 || offset == 2,
+        _ => offset == 0,
+    };
+    offset_is_legal && operation.apply(offset, left, right) == result
 }
 
 type Net = BTreeMap<(&'static str, Vec<u64>), Felt>;
@@ -109,9 +137,10 @@ fn broken<T: Forgeable>(
     honest: &Honest<T>,
     preprocessed: Option<&Trace>,
     trace: &Trace,
+    public_values: &[Felt],
     tokens: &Net,
 ) -> BTreeSet<String> {
-    let instance = Instance { table: &honest.table, preprocessed, main: trace, public_values: &honest.public_values };
+    let instance = Instance { table: &honest.table, preprocessed, main: trace, public_values };
     let mut broken = BTreeSet::new();
     let mut net = Net::new();
     let mut collect = Collect::default();
@@ -162,7 +191,7 @@ fn honest_tokens<T: Forgeable>(honest: &Honest<T>, preprocessed: Option<&Trace>)
         collect.broken.clear();
     }
     net.retain(|_, count| *count != Felt::ZERO);
-    let broken = broken(honest, preprocessed, &honest.trace, &net);
+    let broken = broken(honest, preprocessed, &honest.trace, &honest.public_values, &net);
     assert!(broken.is_empty(), "the honest trace breaks {broken:?}");
     net
 }
@@ -176,13 +205,13 @@ pub(crate) fn catches<T: Forgeable>(honest: &Honest<T>, forgeries: impl IntoIter
     let mut problems = Vec::new();
     let mut named = BTreeSet::new();
     for forgery in forgeries {
-        let mut trace = honest.trace.clone();
-        (forgery.forge)(&mut trace);
-        if trace.values == honest.trace.values {
+        let (mut trace, mut public_values) = (honest.trace.clone(), honest.public_values.clone());
+        (forgery.forge)(&mut trace, &mut public_values);
+        if trace.values == honest.trace.values && public_values == honest.public_values {
             problems.push(format!("\"{}\" changes nothing", forgery.what));
             continue;
         }
-        let caught = broken(honest, preprocessed.as_ref(), &trace, &tokens);
+        let caught = broken(honest, preprocessed.as_ref(), &trace, &public_values, &tokens);
         let expected = forgery.by.names();
         if caught != expected {
             problems.push(format!("\"{}\" should be caught by {expected:?}, but is by {caught:?}", forgery.what));
@@ -300,4 +329,56 @@ pub(crate) fn every_cell_counts<T: Forgeable>(honest: &Honest<T>, columns: &[Str
         }
     }
     assert!(problems.is_empty(), "{problems:#?}");
+}
+
+/// Fills a table that provides ARITHMETIC with questions, at random and at the edges: the trace must satisfy it, and what it provides must be
+/// the true answers.
+pub(crate) fn answers_are_true<T: Forgeable>(table: T, operations: &[Operation], fill: impl Fn(&[Question]) -> Trace) {
+    const EDGES: [u32; 9] = [0, 1, 2, 0x7fff_ffff, 0x8000_0000, 0x8000_0001, 0xffff_0000, 0xffff_fffe, 0xffff_ffff];
+    let mut questions = Vec::new();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = || {
+        // An xorshift: the questions only need to differ.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 16) as u32
+    };
+    for &operation in operations {
+        let offsets = match operation {
+            Operation::LoadByte | Operation::LoadByteUnsigned | Operation::StoreByte => 0..=3,
+            Operation::LoadHalf | Operation::LoadHalfUnsigned | Operation::StoreHalf => 0..=1,
+            _ => 0..=0,
+        };
+        for offset in offsets.clone() {
+            let offset = if offsets == (0..=1) { 2 * offset } else { offset };
+            for left in EDGES {
+                questions.extend(EDGES.map(|right| Question { operation, offset, left, right }));
+            }
+            questions.extend((0..100).map(|_| Question { operation, offset, left: random(), right: random() }));
+        }
+    }
+    let trace = fill(&questions);
+    let instance = Instance { table: &table, preprocessed: None, main: &trace, public_values: &[] };
+    let mut collect = Collect::default();
+    let mut provided = Vec::new();
+    for row in 0..trace.height() {
+        instance.evaluate(row, &mut collect);
+        assert!(collect.broken.is_empty(), "{:?} breaks {:?}", questions.get(row), collect.broken);
+        for (name, fields, count) in collect.messages.drain(..) {
+            if name == "ARITHMETIC" {
+                assert_eq!(count, Felt::NEG_ONE);
+                assert!(is_arithmetic(&fields), "{fields:?}");
+                provided.push(fields);
+            } else {
+                assert_eq!(is_fact(buses::by_name(name).unwrap(), &fields), Some(true), "{:?}", questions.get(row));
+            }
+        }
+    }
+    assert_eq!(provided.len(), questions.len());
+    for (question, fields) in questions.iter().zip(provided) {
+        let Question { operation, offset, left, right } = *question;
+        let expected = [operation.code(), offset, left, right, question.answer()].map(Felt::from_u32);
+        assert_eq!(fields, expected, "{question:?}");
+    }
 }

@@ -1,1 +1,77 @@
+use p3_field::PrimeCharacteristicRing;
 
+use super::{Bitwise, columns::BitwiseColumns, trace::fill};
+use crate::{
+    Felt,
+    forge::{By, Free, Honest, answers_are_true, catches, every_cell_counts, forgery},
+    operations::{Operation, Question},
+};
+
+const AND: usize = 0;
+const OR: usize = 1;
+
+fn honest() -> Honest<Bitwise> {
+    let question = |operation, left, right| Question { operation, offset: 0, left, right };
+    let questions = [
+        question(Operation::And, 0xf0f0_1234, 0x00ff_00ff),
+        question(Operation::Or, 0xf0f0_1234, 0x0fff_4321),
+        question(Operation::Xor, 0xffff_ffff, 0x8000_0001),
+    ];
+    Honest::new(Bitwise, fill(&questions, 4).unwrap())
+}
+
+#[test]
+fn forgeries_are_caught() {
+    catches(
+        &honest(),
+        [
+            forgery(
+                "takes an and for twice an or",
+                |t| BitwiseColumns::edit(t, AND, |row| row.is_or = Felt::TWO),
+                By::Constraint("B1"),
+            ),
+            forgery(
+                "takes an and for twice an xor",
+                |t| BitwiseColumns::edit(t, AND, |row| row.is_xor = Felt::TWO),
+                By::Constraint("B2"),
+            ),
+            forgery(
+                "makes an or that is an xor too",
+                |t| BitwiseColumns::edit(t, OR, |row| row.is_xor = Felt::ONE),
+                By::Constraint("B3"),
+            ),
+            forgery(
+                "claims a bit that is not in both",
+                |t| BitwiseColumns::edit(t, AND, |row| row.and[2] += Felt::ONE),
+                By::Bus("AND"),
+            ),
+            forgery(
+                "writes a word with a digit above 255",
+                |t| {
+                    BitwiseColumns::edit(t, AND, |row| {
+                        row.left[0] += Felt::from_u32(256);
+                        row.left[1] -= Felt::ONE;
+                    });
+                },
+                By::Bus("AND"),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn every_cell_is_bound() {
+    let free = ["is_or", "is_xor"].map(|column| Free {
+        column,
+        when: |row| BitwiseColumns::read(row).multiplicity == Felt::ZERO,
+        reason: "a fact that nobody looks up may be another true one",
+    });
+    every_cell_counts(&honest(), &BitwiseColumns::names(), &free);
+}
+
+#[test]
+fn random_answers_are_true() {
+    answers_are_true(Bitwise, &[Operation::And, Operation::Or, Operation::Xor], |questions| {
+        fill(questions, questions.len().next_power_of_two()).unwrap()
+    });
+}

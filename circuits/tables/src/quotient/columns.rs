@@ -31,8 +31,6 @@ columns! {
         right_negative,
         /// Its absolute value.
         right_size,
-        /// Inverse of the divisor; 0 where it is zero.
-        right_inverse,
         /// Is the divisor zero?
         is_by_zero,
         /// The quotient of the absolute values.

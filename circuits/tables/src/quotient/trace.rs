@@ -1,6 +1,6 @@
 //! Filling the quotient table.
 
-use p3_field::{Field, PrimeCharacteristicRing};
+use p3_field::PrimeCharacteristicRing;
 
 use super::columns::QuotientColumns;
 use crate::{
@@ -61,7 +61,6 @@ pub fn row(question: &Question, multiplicity: u32) -> QuotientColumns<Felt> {
         right_sign: Felt::from_u32(right >> 31),
         right_negative: Felt::from_bool(right_negative),
         right_size: Felt::from_u32(right_size),
-        right_inverse: Felt::from_u32(right).try_inverse().unwrap_or(Felt::ZERO),
         is_by_zero: Felt::from_bool(is_by_zero),
         quotient: Felt::from_u32(quotient),
         quotient_low: low_limb(quotient),
