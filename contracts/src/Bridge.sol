@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
-import {BitMaps} from "@openzeppelin/contracts/utils/structs/BitMaps.sol";
-import {Withdrawal} from "./Types.sol";
-import {IRollup} from "./interfaces/IRollup.sol";
-import {IVault} from "./interfaces/IVault.sol";
-import {Encodings} from "./libraries/Encodings.sol";
-import {WithdrawalTree} from "./libraries/WithdrawalTree.sol";
+import { IERC20 } from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import { SafeERC20 } from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import { ReentrancyGuardTransient } from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import { BitMaps } from "@openzeppelin/contracts/utils/structs/BitMaps.sol";
+import { Withdrawal } from "./Types.sol";
+import { IRollup } from "./interfaces/IRollup.sol";
+import { IVault } from "./interfaces/IVault.sol";
+import { Encodings } from "./libraries/Encodings.sol";
+import { WithdrawalTree } from "./libraries/WithdrawalTree.sol";
 
 /// @title Holds the base token: ETH, or one ERC-20.
 /// @notice Takes deposits in, pays withdrawals of executed batches out, and lets the escape pay when the chain is frozen. It answers to
@@ -35,7 +35,9 @@ contract Bridge is IVault, ReentrancyGuardTransient {
     BitMaps.BitMap private _claimed;
 
     event Deposited(uint64 indexed requestIndex, address indexed sender, address indexed to, uint128 amount);
-    event WithdrawalClaimed(uint64 indexed index, uint64 indexed batchNumber, address indexed recipient, uint128 amount);
+    event WithdrawalClaimed(
+        uint64 indexed index, uint64 indexed batchNumber, address indexed recipient, uint128 amount
+    );
     event Released(address indexed to, uint128 amount);
 
     error Bridge_PartMissing(address rollup, address escape);
@@ -70,19 +72,17 @@ contract Bridge is IVault, ReentrancyGuardTransient {
         uint256 lockedAfter = locked + received;
         if (lockedAfter >= LOCKED_LIMIT) revert Bridge_LimitReached(LOCKED_LIMIT, lockedAfter);
         locked = lockedAfter;
-        requestIndex = rollup.requestDeposit{value: fee}(msg.sender, to, uint128(received));
+        requestIndex = rollup.requestDeposit{ value: fee }(msg.sender, to, uint128(received));
         emit Deposited(requestIndex, msg.sender, to, uint128(received));
         if (msg.value > expected) _sendEther(msg.sender, msg.value - expected);
     }
 
     /// @notice Pays a withdrawal of an executed batch to its recipient. Anyone may call.
     /// @param position Where it is among the batch's withdrawals.
-    function claim(
-        uint64 batchNumber,
-        Withdrawal calldata withdrawal,
-        uint256 position,
-        bytes32[] calldata siblings
-    ) external nonReentrant {
+    function claim(uint64 batchNumber, Withdrawal calldata withdrawal, uint256 position, bytes32[] calldata siblings)
+        external
+        nonReentrant
+    {
         if (_claimed.get(withdrawal.index)) revert Bridge_AlreadyClaimed(withdrawal.index);
         bytes32 expected = rollup.withdrawalRoot(batchNumber);
         if (expected == 0) revert Bridge_NoWithdrawals(batchNumber);
@@ -123,7 +123,7 @@ contract Bridge is IVault, ReentrancyGuardTransient {
     }
 
     function _sendEther(address to, uint256 amount) private {
-        (bool sent,) = to.call{value: amount}("");
+        (bool sent,) = to.call{ value: amount }("");
         if (!sent) revert Bridge_TransferFailed(to, amount);
     }
 }

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {TimelockController} from "@openzeppelin/contracts/governance/TimelockController.sol";
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
-import {Governed} from "./Governed.sol";
-import {DataStatement} from "./Types.sol";
-import {IDataCommittee} from "./interfaces/IDataCommittee.sol";
-import {G1, G2} from "./libraries/Bn254.sol";
-import {BlsCertificate, Certificates, EcdsaCertificate} from "./libraries/Certificates.sol";
-import {Encodings} from "./libraries/Encodings.sol";
-import {LocalChains} from "./libraries/LocalChains.sol";
+import { TimelockController } from "@openzeppelin/contracts/governance/TimelockController.sol";
+import { ECDSA } from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import { Governed } from "./Governed.sol";
+import { DataStatement } from "./Types.sol";
+import { IDataCommittee } from "./interfaces/IDataCommittee.sol";
+import { G1, G2 } from "./libraries/Bn254.sol";
+import { BlsCertificate, Certificates, EcdsaCertificate } from "./libraries/Certificates.sol";
+import { Encodings } from "./libraries/Encodings.sol";
+import { LocalChains } from "./libraries/LocalChains.sol";
 
 /// @title Who holds batch data, and what counts as their word that they do.
 /// @notice `honest` of the N members are assumed honest; N + 1 − honest must sign, so that at least one honest member did. Members bring
@@ -156,7 +156,7 @@ contract DataCommittee is IDataCommittee, Governed {
         uint256 amount = member.stake;
         member.stake = 0;
         emit StakeWithdrawn(msg.sender, amount);
-        (bool sent,) = msg.sender.call{value: amount}("");
+        (bool sent,) = msg.sender.call{ value: amount }("");
         if (!sent) revert DataCommittee_TransferFailed(msg.sender, amount);
     }
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
-import {Checkpoint, PriorityRequest} from "./Types.sol";
-import {IRollup} from "./interfaces/IRollup.sol";
-import {IVault} from "./interfaces/IVault.sol";
-import {Encodings} from "./libraries/Encodings.sol";
-import {Account, Channel, Device, Job, Objects} from "./libraries/Objects.sol";
-import {Opening, StateTree} from "./libraries/StateTree.sol";
-import {ComputeReceipt, Statements, Voucher} from "./libraries/Statements.sol";
+import { ECDSA } from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import { Checkpoint, PriorityRequest } from "./Types.sol";
+import { IRollup } from "./interfaces/IRollup.sol";
+import { IVault } from "./interfaces/IVault.sol";
+import { Encodings } from "./libraries/Encodings.sol";
+import { Account, Channel, Device, Job, Objects } from "./libraries/Objects.sol";
+import { Opening, StateTree } from "./libraries/StateTree.sol";
+import { ComputeReceipt, Statements, Voucher } from "./libraries/Statements.sol";
 
 /// @title The way out of a frozen chain, for every kind of leaf, with nothing but a Merkle path.
 /// @notice Anyone may bring anyone's leaf; money goes only where the leaf says. Accounts and stakes leave at once. For claimed jobs and open

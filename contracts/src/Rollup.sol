@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {TimelockController} from "@openzeppelin/contracts/governance/TimelockController.sol";
-import {Governed} from "./Governed.sol";
-import {Batch, Checkpoint, DataStatement, PriorityRequest, Withdrawal} from "./Types.sol";
-import {IDataCommittee} from "./interfaces/IDataCommittee.sol";
-import {IRollup} from "./interfaces/IRollup.sol";
-import {IVerifierRouter} from "./interfaces/IVerifierRouter.sol";
-import {DataLog} from "./libraries/DataLog.sol";
-import {Encodings} from "./libraries/Encodings.sol";
-import {Poseidon2} from "./libraries/Poseidon2.sol";
-import {PriorityQueue} from "./libraries/PriorityQueue.sol";
-import {WithdrawalTree} from "./libraries/WithdrawalTree.sol";
+import { TimelockController } from "@openzeppelin/contracts/governance/TimelockController.sol";
+import { Governed } from "./Governed.sol";
+import { Batch, Checkpoint, DataStatement, PriorityRequest, Withdrawal } from "./Types.sol";
+import { IDataCommittee } from "./interfaces/IDataCommittee.sol";
+import { IRollup } from "./interfaces/IRollup.sol";
+import { IVerifierRouter } from "./interfaces/IVerifierRouter.sol";
+import { DataLog } from "./libraries/DataLog.sol";
+import { Encodings } from "./libraries/Encodings.sol";
+import { Poseidon2 } from "./libraries/Poseidon2.sol";
+import { PriorityQueue } from "./libraries/PriorityQueue.sol";
+import { WithdrawalTree } from "./libraries/WithdrawalTree.sol";
 
 /// @title The chain as L1 sees it: requests in, batches committed, proven and executed, and the freeze that lets everyone leave.
 ///
@@ -66,7 +66,7 @@ contract Rollup is IRollup, Governed {
 
     /// @notice Batches that may wait between commit and execution.
     uint64 public constant PENDING_BATCHES_MAX = 256;
-    /// @notice Fees stay below what this many pending requests cost, so that the arithmetic cannot overflow.
+    /// @notice L2 chain ids are below this, the largest that wallets in a browser hold exactly.
     uint64 private constant CHAIN_ID_LIMIT = 1 << 53;
 
     uint64 public immutable l2ChainId;
@@ -259,8 +259,7 @@ contract Rollup is IRollup, Governed {
         bytes32 parent = number == executedCount + 1 ? executedCheckpoint : batches[committedCount].checkpoint;
         bytes32 checkpointHash = _checkBatch(batch, number, parent, availability);
         committedCount = number;
-        batches[number] =
-            CommittedBatch(checkpointHash, batch.checkpoint.protocolVersion, uint64(block.timestamp), 0);
+        batches[number] = CommittedBatch(checkpointHash, batch.checkpoint.protocolVersion, uint64(block.timestamp), 0);
     }
 
     /// @notice Shows by a proof that the next unproven batch follows from its parent.
@@ -336,13 +335,13 @@ contract Rollup is IRollup, Governed {
     /// `executionWindow` longer, so that anyone can execute it first; and no longer, so that a proven batch whose withdrawals are
     /// kept secret does not hold everybody.
     function freeze() external whileLive {
-        uint64 oldestRequestAt = _queue.oldest();
-        uint256 notBefore = uint256(oldestRequestAt) + queueExpiry;
+        uint64 oldest = _queue.oldest();
+        uint256 notBefore = uint256(oldest) + queueExpiry;
         if (provenCount != executedCount) notBefore += executionWindow;
         if (block.timestamp <= notBefore) revert Rollup_NotExpired(notBefore, block.timestamp);
         if (committedCount != executedCount) _revertTo(executedCount);
         frozenAt = uint64(block.timestamp);
-        emit Frozen(executedCheckpoint, executedCount, oldestRequestAt);
+        emit Frozen(executedCheckpoint, executedCount, oldest);
     }
 
     // -------------------------------------------------------------------------------------------- administration
@@ -386,8 +385,9 @@ contract Rollup is IRollup, Governed {
     /// @notice Whether anyone may settle in the operator's place: it left a request waiting, or a batch unproven, for too long.
     function isLate() public view returns (bool) {
         if (block.timestamp > uint256(_queue.oldest()) + lateAfter) return true;
-        return committedCount > provenCount
-            && block.timestamp > uint256(batches[provenCount + 1].committedAt) + proofDeadline;
+        return
+            committedCount > provenCount
+                && block.timestamp > uint256(batches[provenCount + 1].committedAt) + proofDeadline;
     }
 
     /// @notice The accumulator over the first `count` requests.
@@ -423,8 +423,7 @@ contract Rollup is IRollup, Governed {
     {
         uint256 fee = requestFee(kind);
         if (msg.value < fee) revert Rollup_FeeTooLow(fee, msg.value);
-        PriorityRequest memory request =
-            PriorityRequest(kind, sender, to, amount, uint64(block.timestamp), data);
+        PriorityRequest memory request = PriorityRequest(kind, sender, to, amount, uint64(block.timestamp), data);
         bytes32 acc;
         (index, acc) = _queue.push(request, _requestsPerBlockMax);
         emit RequestQueued(index, acc, request);
@@ -529,7 +528,7 @@ contract Rollup is IRollup, Governed {
     }
 
     function _send(address to, uint256 amount) private {
-        (bool sent,) = to.call{value: amount}("");
+        (bool sent,) = to.call{ value: amount }("");
         if (!sent) revert Rollup_TransferFailed(to, amount);
     }
 

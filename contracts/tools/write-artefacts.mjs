@@ -50,7 +50,7 @@ const walk = (folder) => {
   }
 };
 walk("src");
-sources.push("foundry.toml", "package-lock.json", "test/helpers/Probe.sol", "test/helpers/TestVerifier.sol");
+sources.push("foundry.toml", "package-lock.json", "tests/helpers/Probe.sol", "tests/helpers/TestVerifier.sol");
 const digests = Object.fromEntries(
   sources.map((path) => [path, createHash("sha256").update(readFileSync(at(path))).digest("hex")]),
 );

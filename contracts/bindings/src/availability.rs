@@ -108,6 +108,12 @@ pub fn ecdsa_keyset_hash(quorum: u32, keyset: &[Address]) -> B256 {
     keccak256((keccak256("Joule ECDSA keyset v1"), quorum, keyset.to_vec()).abi_encode_params())
 }
 
+/// The hash under which the committee contract knows a BLS keyset (keys in G1: x, y), and which certificates sign.
+pub fn bls_keyset_hash(quorum: u32, keyset: &[[U256; 2]]) -> B256 {
+    let keyset: Vec<_> = keyset.iter().map(|&[x, y]| abi::G1 { x, y }).collect();
+    keccak256((keccak256("Joule BLS keyset v1"), quorum, keyset).abi_encode_params())
+}
+
 /// Bytes of a proof with its version.
 pub const PROOF_BYTES: usize = 1 + 8 * 32;
 

@@ -11,29 +11,19 @@ use alloy::{
 use joule_protocol::Checkpoint;
 use thiserror::Error;
 
+use crate::generated::IVerifyingKey;
 use crate::{Bridge, DataCommittee, Escape, Rollup, TimelockController, VerifierRouter};
 
 /// L1 chain ids on which development keys and small committees are let in. The contracts hold the same list.
 pub const LOCAL_CHAIN_IDS: [u64; 2] = [1337, 31337];
-
-/// Where a verifying key comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyOrigin {
-    /// Many parties made it; one honest party suffices.
-    Ceremony,
-    /// One party made it and could forge proofs: local chains only.
-    Development,
-}
 
 /// The verifier a rollup starts with.
 #[derive(Clone, Debug)]
 pub struct VerifierSetup {
     /// The version byte its proofs begin with.
     pub version: u8,
-    /// Code that deploys it.
+    /// Code that deploys it. The verifier itself says whether its key is for development.
     pub bytecode: Bytes,
-    /// Where its key comes from.
-    pub origin: KeyOrigin,
 }
 
 /// Who governs.
@@ -166,22 +156,25 @@ pub enum DeployError {
 /// deployer's nonce and are checked once they are there.
 ///
 /// # Errors
-/// Refuses, before anything is sent, a development key on a chain that is not local and a timelock faster than the users' way out.
+/// Refuses a timelock faster than the users' way out before anything is sent, and a development key on a chain that is not local
+/// before anything but the verifier is.
 pub async fn deploy<P: Provider<Ethereum> + Clone>(
     provider: &P,
     deployer: Address,
     config: &Deployment,
 ) -> Result<Addresses, DeployError> {
     let chain_id = provider.get_chain_id().await?;
-    if config.verifier.origin == KeyOrigin::Development && !LOCAL_CHAIN_IDS.contains(&chain_id) {
-        return Err(DeployError::DevelopmentKey { chain_id });
-    }
     let upgrade_delay_min = config.delays.queueExpiry.saturating_add(config.delays.exitWindow);
     if config.governance.delay_s < upgrade_delay_min {
         return Err(DeployError::DelayTooShort { min_s: upgrade_delay_min, got_s: config.governance.delay_s });
     }
     let sender = Sender { provider, deployer };
 
+    let (verifier, _) = sender.create("verifier", config.verifier.bytecode.clone()).await?;
+    let is_development = IVerifyingKey::new(verifier, provider).IS_DEVELOPMENT_KEY().call().await?;
+    if is_development && !LOCAL_CHAIN_IDS.contains(&chain_id) {
+        return Err(DeployError::DevelopmentKey { chain_id });
+    }
     let timelock = TimelockController::deploy_builder(
         provider,
         U256::from(config.governance.delay_s),
@@ -190,18 +183,12 @@ pub async fn deploy<P: Provider<Ethereum> + Clone>(
         Address::ZERO,
     );
     let (governance, _) = sender.create("TimelockController", timelock.calldata().clone()).await?;
-    let (verifier, _) = sender.create("verifier", config.verifier.bytecode.clone()).await?;
-    let origin = match config.verifier.origin {
-        KeyOrigin::Ceremony => 1,
-        KeyOrigin::Development => 2,
-    };
     let router = VerifierRouter::deploy_builder(
         provider,
         governance,
         upgrade_delay_min,
         config.verifier.version,
         verifier,
-        origin,
     );
     let (router, _) = sender.create("VerifierRouter", router.calldata().clone()).await?;
     let committee = DataCommittee::deploy_builder(

@@ -7,15 +7,21 @@ mod availability;
 mod convert;
 mod deploy;
 
-pub use availability::{Availability, BlsAggregate, PROOF_BYTES, ecdsa_keyset_hash, proof_bytes};
+pub use availability::{Availability, BlsAggregate, PROOF_BYTES, bls_keyset_hash, ecdsa_keyset_hash, proof_bytes};
 pub use convert::WrongDigest;
 pub use deploy::{
-    Addresses, CommitteeSetup, DeployError, Deployment, GovernanceSetup, KeyOrigin, LOCAL_CHAIN_IDS, VerifierSetup, deploy,
+    Addresses, CommitteeSetup, DeployError, Deployment, GovernanceSetup, LOCAL_CHAIN_IDS, VerifierSetup, deploy,
 };
 
 /// One module per contract: its calls, events, errors and structs. A contract's type has the contract's own documentation in Solidity.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated from the contracts' ABIs, documented there")]
 mod generated {
+    alloy::sol! {
+        #[sol(rpc)]
+        interface IVerifyingKey {
+            function IS_DEVELOPMENT_KEY() external view returns (bool);
+        }
+    }
     alloy::sol!(
         #[sol(rpc, all_derives)]
         Rollup,

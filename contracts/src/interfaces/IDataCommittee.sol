@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {DataStatement} from "../Types.sol";
+import { DataStatement } from "../Types.sol";
 
 /// @title Checks that a quorum of the committee holds a batch's data.
 interface IDataCommittee {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {PriorityRequest} from "../Types.sol";
+import { PriorityRequest } from "../Types.sol";
 
 /// @title What the bridge and the escape ask of the rollup.
 interface IRollup {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
-import {Bn254, G1, G2} from "./Bn254.sol";
+import { ECDSA } from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import { Bn254, G1, G2 } from "./Bn254.sol";
 
 /// @notice A certificate of scheme 1. The keyset comes along and is checked by its hash: cheaper than reading it from storage.
 struct EcdsaCertificate {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Checkpoint, DataStatement, PriorityRequest, Withdrawal} from "../Types.sol";
+import { Checkpoint, DataStatement, PriorityRequest, Withdrawal } from "../Types.sol";
 
 /// @title Every byte string that L1 hashes, as the book's chapter on encodings fixes it.
 library Encodings {
@@ -18,16 +18,14 @@ library Encodings {
 
     /// @dev `data` comes last and all before it is of fixed width, so no two requests share an encoding.
     function requestEncoding(PriorityRequest memory request) internal pure returns (bytes memory) {
-        return abi.encodePacked(
-            request.kind, request.sender, request.to, request.amount, request.timestamp, request.data
-        );
+        return
+            abi.encodePacked(request.kind, request.sender, request.to, request.amount, request.timestamp, request.data);
     }
 
     /// @dev 60 bytes with a tag: never an inner node of the tree, which hashes 65 bytes.
     function withdrawalLeaf(Withdrawal memory withdrawal) internal pure returns (bytes32) {
-        return keccak256(
-            abi.encodePacked("Joule withdrawal", withdrawal.index, withdrawal.recipient, withdrawal.amount)
-        );
+        return
+            keccak256(abi.encodePacked("Joule withdrawal", withdrawal.index, withdrawal.recipient, withdrawal.amount));
     }
 
     /// @dev The one public input of the wrap, below 2^253 and so below the order of BN254's scalar field.

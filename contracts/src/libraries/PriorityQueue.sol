@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {PriorityRequest} from "../Types.sol";
-import {Encodings} from "./Encodings.sol";
+import { PriorityRequest } from "../Types.sol";
+import { Encodings } from "./Encodings.sol";
 
 /// @title The queue of requests that L1 puts into L2.
 /// @notice Keeps the rolling accumulator after each request, so that a batch may consume any number of them, and each request's time,
@@ -30,7 +30,9 @@ library PriorityQueue {
         internal
         returns (uint64 index, bytes32 acc)
     {
-        if (request.data.length > DATA_BYTES_MAX) revert PriorityQueue_DataTooLong(DATA_BYTES_MAX, request.data.length);
+        if (request.data.length > DATA_BYTES_MAX) {
+            revert PriorityQueue_DataTooLong(DATA_BYTES_MAX, request.data.length);
+        }
         if (request.amount >= AMOUNT_LIMIT) revert PriorityQueue_AmountTooLarge(AMOUNT_LIMIT, request.amount);
         uint32 inBlock = queue.lastBlock == block.number ? queue.inLastBlock : 0;
         if (inBlock >= perBlockMax) revert PriorityQueue_BlockFull(perBlockMax, uint64(block.number));

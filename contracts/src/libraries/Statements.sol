@@ -28,9 +28,8 @@ struct Voucher {
 
 /// @title EIP-712 digests of what workers and clients sign for L2, with L2's chain id and the genesis id as salt.
 library Statements {
-    bytes32 internal constant DOMAIN_TYPE_HASH = keccak256(
-        "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract,bytes32 salt)"
-    );
+    bytes32 internal constant DOMAIN_TYPE_HASH =
+        keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract,bytes32 salt)");
     bytes32 internal constant RECEIPT_TYPE_HASH = keccak256(
         "ComputeReceipt(address client,uint64 clientNonce,address device,bytes32 model,bytes32 runtime,bytes32 inputHash,bytes32 outputHash,uint64 units,uint128 unitPrice,uint64 startedAt,uint64 finishedAt,uint8 tier,bytes32 evidence)"
     );

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Withdrawal} from "../Types.sol";
-import {Encodings} from "./Encodings.sol";
+import { Withdrawal } from "../Types.sol";
+import { Encodings } from "./Encodings.sol";
 
 /// @title The accumulator over withdrawals and the Merkle tree of one batch's.
 /// @dev An odd node is paired with 32 zero bytes and a single leaf is its own root. Leaves are hashes of 60 bytes and nodes of 65, so

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {DataCommittee} from "../src/DataCommittee.sol";
-import {DataStatement} from "../src/Types.sol";
-import {Bn254, G1, G2} from "../src/libraries/Bn254.sol";
-import {BlsCertificate, Certificates, CompactSignature, EcdsaCertificate} from "../src/libraries/Certificates.sol";
-import {Encodings} from "../src/libraries/Encodings.sol";
-import {BlsNetwork} from "./helpers/BlsNetwork.sol";
-import {G2Multiples} from "./helpers/G2Multiples.sol";
+import { DataCommittee } from "../src/DataCommittee.sol";
+import { DataStatement } from "../src/Types.sol";
+import { Bn254, G1, G2 } from "../src/libraries/Bn254.sol";
+import { BlsCertificate, Certificates, CompactSignature, EcdsaCertificate } from "../src/libraries/Certificates.sol";
+import { Encodings } from "../src/libraries/Encodings.sol";
+import { BlsNetwork } from "./helpers/BlsNetwork.sol";
+import { G2Multiples } from "./helpers/G2Multiples.sol";
 
 contract DataCommitteeTest is BlsNetwork {
     DataStatement private statement = DataStatement(1, keccak256("x"), keccak256("y"), 0, 100);
@@ -35,8 +35,7 @@ contract DataCommitteeTest is BlsNetwork {
 
     function test_requireCertified_ecdsaOutOfOrder_reverts() external {
         EcdsaCertificate memory certificate = _ecdsa(5);
-        (certificate.signatures[0], certificate.signatures[1]) =
-            (certificate.signatures[1], certificate.signatures[0]);
+        (certificate.signatures[0], certificate.signatures[1]) = (certificate.signatures[1], certificate.signatures[0]);
         _refused(certificate, Certificates.Certificates_OutOfOrder.selector);
     }
 
@@ -184,7 +183,7 @@ contract DataCommitteeTest is BlsNetwork {
         bytes memory possession = _possession(key, ALICE);
         vm.deal(ALICE, 2 ether);
         vm.prank(ALICE);
-        committee.register{value: 2 ether}(vm.addr(key), possession);
+        committee.register{ value: 2 ether }(vm.addr(key), possession);
         assertEq(committee.memberOf(ALICE).stake, 2 ether, "stake");
         vm.prank(ALICE);
         vm.expectRevert(abi.encodeWithSelector(DataCommittee.DataCommittee_AlreadyRegistered.selector, ALICE));
@@ -272,7 +271,7 @@ contract DataCommitteeTest is BlsNetwork {
         for (uint256 i = 0; i < members.length; ++i) {
             vm.deal(members[i], 1 ether);
             vm.prank(members[i]);
-            committee.addStake{value: 1 ether}();
+            committee.addStake{ value: 1 ether }();
         }
     }
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {PriorityRequest} from "../../src/Types.sol";
-import {Encodings} from "../../src/libraries/Encodings.sol";
-import {Account, Channel, Device, Job, Objects} from "../../src/libraries/Objects.sol";
-import {Opening} from "../../src/libraries/StateTree.sol";
-import {ComputeReceipt, Statements, Voucher} from "../../src/libraries/Statements.sol";
-import {Network} from "./Network.sol";
-import {SmallTree} from "./SmallTree.sol";
+import { PriorityRequest } from "../../src/Types.sol";
+import { Encodings } from "../../src/libraries/Encodings.sol";
+import { Account, Channel, Device, Job, Objects } from "../../src/libraries/Objects.sol";
+import { Opening } from "../../src/libraries/StateTree.sol";
+import { ComputeReceipt, Statements, Voucher } from "../../src/libraries/Statements.sol";
+import { Network } from "./Network.sol";
+import { SmallTree } from "./SmallTree.sol";
 
 /// @title A network with one object of each kind, frozen while a deposit waits.
 /// @dev Alice has an account, a job (claimed) and a channel; Bob has an account, owns the device and takes the channel's payments.

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Bridge} from "../src/Bridge.sol";
-import {DataCommittee} from "../src/DataCommittee.sol";
-import {Rollup} from "../src/Rollup.sol";
-import {Batch, Checkpoint, Withdrawal} from "../src/Types.sol";
-import {VerifierRouter} from "../src/VerifierRouter.sol";
-import {Bn254, G1} from "../src/libraries/Bn254.sol";
-import {Certificates, EcdsaCertificate} from "../src/libraries/Certificates.sol";
-import {Encodings} from "../src/libraries/Encodings.sol";
-import {Account} from "../src/libraries/Objects.sol";
-import {Opening, StateTree} from "../src/libraries/StateTree.sol";
-import {BlsNetwork} from "./helpers/BlsNetwork.sol";
-import {FrozenNetwork} from "./helpers/FrozenNetwork.sol";
-import {G2Multiples} from "./helpers/G2Multiples.sol";
+import { Bridge } from "../src/Bridge.sol";
+import { DataCommittee } from "../src/DataCommittee.sol";
+import { Rollup } from "../src/Rollup.sol";
+import { Batch, Checkpoint, Withdrawal } from "../src/Types.sol";
+import { VerifierRouter } from "../src/VerifierRouter.sol";
+import { Bn254, G1 } from "../src/libraries/Bn254.sol";
+import { Certificates, EcdsaCertificate } from "../src/libraries/Certificates.sol";
+import { Encodings } from "../src/libraries/Encodings.sol";
+import { Account } from "../src/libraries/Objects.sol";
+import { Opening, StateTree } from "../src/libraries/StateTree.sol";
+import { BlsNetwork } from "./helpers/BlsNetwork.sol";
+import { FrozenNetwork } from "./helpers/FrozenNetwork.sol";
+import { G2Multiples } from "./helpers/G2Multiples.sol";
 
 /// @dev Claims again from inside its own payment.
 contract Reenterer {
@@ -30,7 +30,7 @@ contract Reenterer {
     }
 
     receive() external payable {
-        try _bridge.claim(1, _withdrawal, 0, new bytes32[](0)) {}
+        try _bridge.claim(1, _withdrawal, 0, new bytes32[](0)) { }
         catch {
             ++refusals;
         }
@@ -255,7 +255,11 @@ contract AttacksOnTheFrozenTest is FrozenNetwork {
         _deposit(alice, alice, 10 ether);
         Withdrawal[] memory list = new Withdrawal[](1);
         list[0] = Withdrawal(0, alice, 4 ether);
-        tree.set(AT_ALICE, bytes32(abi.encodePacked(uint32(1), alice, uint64(0))), abi.encodePacked(uint64(6), uint128(6 ether)));
+        tree.set(
+            AT_ALICE,
+            bytes32(abi.encodePacked(uint32(1), alice, uint64(0))),
+            abi.encodePacked(uint64(6), uint128(6 ether))
+        );
         _settle(_nextBatch(tree.root(), list), list, SEQUENCER);
         _freeze();
         escape.openEscape(tip);

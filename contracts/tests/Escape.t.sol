@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
-import {Escape} from "../src/Escape.sol";
-import {Checkpoint, PriorityRequest} from "../src/Types.sol";
-import {Encodings} from "../src/libraries/Encodings.sol";
-import {Account, Channel, Device, Job, Objects} from "../src/libraries/Objects.sol";
-import {PriorityQueue} from "../src/libraries/PriorityQueue.sol";
-import {Opening, StateTree} from "../src/libraries/StateTree.sol";
-import {ComputeReceipt, Voucher} from "../src/libraries/Statements.sol";
-import {FrozenNetwork} from "./helpers/FrozenNetwork.sol";
+import { ECDSA } from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import { Escape } from "../src/Escape.sol";
+import { Checkpoint, PriorityRequest } from "../src/Types.sol";
+import { Encodings } from "../src/libraries/Encodings.sol";
+import { Account, Channel, Device, Job, Objects } from "../src/libraries/Objects.sol";
+import { PriorityQueue } from "../src/libraries/PriorityQueue.sol";
+import { Opening, StateTree } from "../src/libraries/StateTree.sol";
+import { ComputeReceipt, Voucher } from "../src/libraries/Statements.sol";
+import { FrozenNetwork } from "./helpers/FrozenNetwork.sol";
 
 contract EscapeTest is FrozenNetwork {
     bytes32 private constant BAD_LIMB = bytes32(uint256(0xffffffff00000001) << 128);
@@ -375,7 +375,7 @@ contract EscapeTest is FrozenNetwork {
     }
 }
 
-import {IRollup} from "../src/interfaces/IRollup.sol";
+import { IRollup } from "../src/interfaces/IRollup.sol";
 
 /// @dev A rollup that is not frozen.
 contract Live is IRollup {
@@ -383,8 +383,8 @@ contract Live is IRollup {
     bytes32 public constant executedCheckpoint = 0;
     uint64 public constant executedPriorityCount = 0;
 
-    function requestFee(uint8) external pure returns (uint256) {}
-    function requestDeposit(address, address, uint128) external payable returns (uint64) {}
-    function withdrawalRoot(uint64) external pure returns (bytes32) {}
-    function checkRequest(uint64, PriorityRequest calldata) external pure {}
+    function requestFee(uint8) external pure returns (uint256) { }
+    function requestDeposit(address, address, uint128) external payable returns (uint64) { }
+    function withdrawalRoot(uint64) external pure returns (bytes32) { }
+    function checkRequest(uint64, PriorityRequest calldata) external pure { }
 }

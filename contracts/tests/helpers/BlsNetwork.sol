@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {DataCommittee} from "../../src/DataCommittee.sol";
-import {DataStatement} from "../../src/Types.sol";
-import {Bn254, G1, G2} from "../../src/libraries/Bn254.sol";
-import {BlsCertificate, Certificates, CompactSignature, EcdsaCertificate} from "../../src/libraries/Certificates.sol";
-import {Encodings} from "../../src/libraries/Encodings.sol";
-import {G2Multiples} from "./G2Multiples.sol";
-import {Network} from "./Network.sol";
+import { DataCommittee } from "../../src/DataCommittee.sol";
+import { DataStatement } from "../../src/Types.sol";
+import { Bn254, G1, G2 } from "../../src/libraries/Bn254.sol";
+import { BlsCertificate, Certificates, CompactSignature, EcdsaCertificate } from "../../src/libraries/Certificates.sol";
+import { Encodings } from "../../src/libraries/Encodings.sol";
+import { G2Multiples } from "./G2Multiples.sol";
+import { Network } from "./Network.sol";
 
 /// @title Committees of any size with keys of both schemes. Member i's BLS secret is i + 1.
 abstract contract BlsNetwork is Network {
@@ -30,11 +30,9 @@ abstract contract BlsNetwork is Network {
             _registerBls(to, members[i], i + 1);
             vm.deal(members[i], 1 ether);
             vm.prank(members[i]);
-            to.addStake{value: 1 ether}();
+            to.addStake{ value: 1 ether }();
         }
-        _govern(
-            address(to), abi.encodeCall(DataCommittee.setKeyset, (Certificates.SCHEME_BLS, members, honest))
-        );
+        _govern(address(to), abi.encodeCall(DataCommittee.setKeyset, (Certificates.SCHEME_BLS, members, honest)));
     }
 
     /// @dev A certificate of the first `count` of `size` members.

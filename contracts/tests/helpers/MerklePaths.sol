@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Withdrawal} from "../../src/Types.sol";
-import {Encodings} from "../../src/libraries/Encodings.sol";
+import { Withdrawal } from "../../src/Types.sol";
+import { Encodings } from "../../src/libraries/Encodings.sol";
 
 /// @title Paths in a batch's tree of withdrawals, as a wallet would compute them.
 library MerklePaths {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Poseidon2} from "../../src/libraries/Poseidon2.sol";
-import {StateTree} from "../../src/libraries/StateTree.sol";
+import { Poseidon2 } from "../../src/libraries/Poseidon2.sol";
+import { StateTree } from "../../src/libraries/StateTree.sol";
 
 /// @title A state tree of depth 32 with leaves at positions 0 to 7 and empty slots beyond.
 contract SmallTree {

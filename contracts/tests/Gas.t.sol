@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {DataCommittee} from "../src/DataCommittee.sol";
-import {Escape} from "../src/Escape.sol";
-import {Rollup} from "../src/Rollup.sol";
-import {Bridge} from "../src/Bridge.sol";
-import {Batch, DataStatement, Withdrawal} from "../src/Types.sol";
-import {CompactSignature, Certificates, EcdsaCertificate} from "../src/libraries/Certificates.sol";
-import {Encodings} from "../src/libraries/Encodings.sol";
-import {Opening} from "../src/libraries/StateTree.sol";
-import {BlsNetwork} from "./helpers/BlsNetwork.sol";
-import {FrozenNetwork} from "./helpers/FrozenNetwork.sol";
-import {MerklePaths} from "./helpers/MerklePaths.sol";
+import { DataCommittee } from "../src/DataCommittee.sol";
+import { Escape } from "../src/Escape.sol";
+import { Rollup } from "../src/Rollup.sol";
+import { Bridge } from "../src/Bridge.sol";
+import { Batch, DataStatement, Withdrawal } from "../src/Types.sol";
+import { CompactSignature, Certificates, EcdsaCertificate } from "../src/libraries/Certificates.sol";
+import { Encodings } from "../src/libraries/Encodings.sol";
+import { Opening } from "../src/libraries/StateTree.sol";
+import { BlsNetwork } from "./helpers/BlsNetwork.sol";
+import { FrozenNetwork } from "./helpers/FrozenNetwork.sol";
+import { MerklePaths } from "./helpers/MerklePaths.sol";
 
 /// @title What users and operator pay, into snapshots/gas.json: whole transactions, with 21,000, calldata and its floor price (EIP-7623), from
 /// cold storage. The proof's own cost is the verifier's, measured with the generated one; the test verifier here costs nearly nothing.
@@ -157,7 +157,7 @@ contract GasTest is BlsNetwork, FrozenNetwork {
         vm.cool(address(committee));
         vm.cool(address(router));
         vm.prank(from);
-        (bool done,) = to.call{value: value}(call);
+        (bool done,) = to.call{ value: value }(call);
         assertTrue(done, name);
         (uint256 zeros, uint256 others) = _count(call);
         uint256 used = vm.lastCallGas().gasTotalUsed + 21_000 + 4 * zeros + 16 * others;

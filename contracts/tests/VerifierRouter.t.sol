@@ -1,12 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Governed} from "../src/Governed.sol";
-import {VerifierRouter} from "../src/VerifierRouter.sol";
-import {IGroth16Verifier} from "../src/interfaces/IGroth16Verifier.sol";
-import {LocalChains} from "../src/libraries/LocalChains.sol";
-import {Network} from "./helpers/Network.sol";
-import {TestVerifier} from "./helpers/TestVerifier.sol";
+import { Governed } from "../src/Governed.sol";
+import { VerifierRouter } from "../src/VerifierRouter.sol";
+import { IGroth16Verifier } from "../src/interfaces/IGroth16Verifier.sol";
+import { IVerifyingKey } from "../src/interfaces/IVerifyingKey.sol";
+import { LocalChains } from "../src/libraries/LocalChains.sol";
+import { Network } from "./helpers/Network.sol";
+
+/// @dev Says that its key is a ceremony's.
+contract CeremonyVerifier is IGroth16Verifier, IVerifyingKey {
+    bool public constant IS_DEVELOPMENT_KEY = false;
+
+    function verifyProof(uint256[8] calldata proof, uint256 publicInput) external pure returns (bool) {
+        return proof[0] == publicInput;
+    }
+}
 
 contract VerifierRouterTest is Network {
     function setUp() external {
@@ -25,9 +34,7 @@ contract VerifierRouterTest is Network {
     function test_requireValid_unreducedInput_reverts() external {
         uint256 order = router.SCALAR_ORDER();
         bytes memory proof = _proofOf(order + 5, 1);
-        vm.expectRevert(
-            abi.encodeWithSelector(VerifierRouter.VerifierRouter_UnreducedInput.selector, order, order + 5)
-        );
+        vm.expectRevert(abi.encodeWithSelector(VerifierRouter.VerifierRouter_UnreducedInput.selector, order, order + 5));
         router.requireValid(proof, order + 5);
     }
 
@@ -51,44 +58,36 @@ contract VerifierRouterTest is Network {
 
     function test_constructor_developmentKeyOffLocalChains_reverts() external {
         vm.chainId(11155111);
+        CeremonyVerifier ceremony = new CeremonyVerifier();
         vm.expectRevert(abi.encodeWithSelector(LocalChains.LocalChains_NotLocal.selector, 11155111));
-        new VerifierRouter(timelock, 0, 1, verifier, VerifierRouter.KeyOrigin.Development);
-        new VerifierRouter(timelock, 0, 1, verifier, VerifierRouter.KeyOrigin.Ceremony);
+        new VerifierRouter(timelock, 0, 1, verifier);
+        new VerifierRouter(timelock, 0, 1, ceremony);
     }
 
     function test_addVerifier_secondVersion_serves() external {
-        TestVerifier second = new TestVerifier();
-        _govern(
-            address(router),
-            abi.encodeCall(VerifierRouter.addVerifier, (2, second, VerifierRouter.KeyOrigin.Ceremony))
-        );
+        CeremonyVerifier second = new CeremonyVerifier();
+        _govern(address(router), abi.encodeCall(VerifierRouter.addVerifier, (2, second)));
         vm.chainId(1);
         router.requireValid(_proofOf(5, 2), 5);
     }
 
     function test_addVerifier_versionTaken_reverts() external {
         _refused(
-            abi.encodeCall(VerifierRouter.addVerifier, (1, verifier, VerifierRouter.KeyOrigin.Ceremony)),
+            abi.encodeCall(VerifierRouter.addVerifier, (1, verifier)),
             VerifierRouter.VerifierRouter_VersionTaken.selector
         );
     }
 
     function test_addVerifier_withoutCode_reverts() external {
         _refused(
-            abi.encodeCall(
-                VerifierRouter.addVerifier, (2, IGroth16Verifier(STRANGER), VerifierRouter.KeyOrigin.Ceremony)
-            ),
+            abi.encodeCall(VerifierRouter.addVerifier, (2, IGroth16Verifier(STRANGER))),
             VerifierRouter.VerifierRouter_NoCode.selector
-        );
-        _refused(
-            abi.encodeCall(VerifierRouter.addVerifier, (2, verifier, VerifierRouter.KeyOrigin.None)),
-            VerifierRouter.VerifierRouter_OriginMissing.selector
         );
     }
 
     function test_addVerifier_notByGovernance_reverts() external {
         vm.expectPartialRevert(Governed.Governed_NotGovernance.selector);
-        router.addVerifier(2, verifier, VerifierRouter.KeyOrigin.Ceremony);
+        router.addVerifier(2, verifier);
     }
 
     function test_retireVerifier_endsTheVersionForGood() external {
@@ -97,7 +96,7 @@ contract VerifierRouterTest is Network {
         vm.expectRevert(abi.encodeWithSelector(VerifierRouter.VerifierRouter_RetiredVersion.selector, 1));
         router.requireValid(proof, 5);
         _refused(
-            abi.encodeCall(VerifierRouter.addVerifier, (1, verifier, VerifierRouter.KeyOrigin.Ceremony)),
+            abi.encodeCall(VerifierRouter.addVerifier, (1, verifier)),
             VerifierRouter.VerifierRouter_VersionTaken.selector
         );
     }

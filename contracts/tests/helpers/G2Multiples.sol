@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {G2} from "../../src/libraries/Bn254.sol";
+import { G2 } from "../../src/libraries/Bn254.sol";
 
 /// @title Multiples of G2's generator: the public keys of the tests' small secret keys. The EVM cannot multiply in G2.
 library G2Multiples {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Rollup} from "../src/Rollup.sol";
-import {Governed} from "../src/Governed.sol";
-import {Batch, Checkpoint, PriorityRequest, Withdrawal} from "../src/Types.sol";
-import {VerifierRouter} from "../src/VerifierRouter.sol";
-import {DataLog} from "../src/libraries/DataLog.sol";
-import {Encodings} from "../src/libraries/Encodings.sol";
-import {PriorityQueue} from "../src/libraries/PriorityQueue.sol";
-import {Network} from "./helpers/Network.sol";
+import { Rollup } from "../src/Rollup.sol";
+import { Governed } from "../src/Governed.sol";
+import { Batch, Checkpoint, PriorityRequest, Withdrawal } from "../src/Types.sol";
+import { VerifierRouter } from "../src/VerifierRouter.sol";
+import { DataLog } from "../src/libraries/DataLog.sol";
+import { Encodings } from "../src/libraries/Encodings.sol";
+import { PriorityQueue } from "../src/libraries/PriorityQueue.sol";
+import { Network } from "./helpers/Network.sol";
 
 contract RollupTest is Network {
     function setUp() external {
@@ -68,9 +68,7 @@ contract RollupTest is Network {
         batch.parentCheckpoint = keccak256("other");
         bytes memory certificate = _certificate(batch, 5);
         vm.prank(SEQUENCER);
-        vm.expectRevert(
-            abi.encodeWithSelector(Rollup.Rollup_WrongParent.selector, expected, batch.parentCheckpoint)
-        );
+        vm.expectRevert(abi.encodeWithSelector(Rollup.Rollup_WrongParent.selector, expected, batch.parentCheckpoint));
         rollup.commitBatch(batch, certificate);
     }
 
@@ -89,9 +87,7 @@ contract RollupTest is Network {
         bytes memory certificate = _certificate(batch, 5);
         vm.prank(SEQUENCER);
         vm.expectRevert(
-            abi.encodeWithSelector(
-                Rollup.Rollup_FromTheFuture.selector, _now() + SKEW, batch.checkpoint.timestamp
-            )
+            abi.encodeWithSelector(Rollup.Rollup_FromTheFuture.selector, _now() + SKEW, batch.checkpoint.timestamp)
         );
         rollup.commitBatch(batch, certificate);
     }
@@ -181,9 +177,7 @@ contract RollupTest is Network {
 
     function test_postData_fromWhatNobodyPosted_reverts() external {
         vm.prank(ALICE, ALICE);
-        vm.expectRevert(
-            abi.encodeWithSelector(DataLog.DataLog_NotReached.selector, bytes32(0), bytes32(uint256(5)))
-        );
+        vm.expectRevert(abi.encodeWithSelector(DataLog.DataLog_NotReached.selector, bytes32(0), bytes32(uint256(5))));
         rollup.postData(0, bytes32(uint256(5)), _chunk("data"));
     }
 
@@ -357,16 +351,15 @@ contract RollupTest is Network {
         vm.deal(ALICE, 1 ether);
         vm.prank(ALICE);
         vm.expectRevert(abi.encodeWithSelector(Rollup.Rollup_FeeTooLow.selector, 1e12, 1e12 - 1));
-        rollup.requestWithdrawal{value: 1e12 - 1}(ALICE, 1);
+        rollup.requestWithdrawal{ value: 1e12 - 1 }(ALICE, 1);
     }
 
     function test_requestWithdrawal_overpaid_returnsTheRest() external {
         vm.deal(ALICE, 1 ether);
         vm.prank(ALICE);
-        rollup.requestWithdrawal{value: 1 ether}(BOB, 5);
+        rollup.requestWithdrawal{ value: 1 ether }(BOB, 5);
         assertEq(ALICE.balance, 1 ether - 1e12, "balance");
-        PriorityRequest memory request =
-            PriorityRequest(Encodings.FORCED_WITHDRAWAL, ALICE, BOB, 5, _now(), "");
+        PriorityRequest memory request = PriorityRequest(Encodings.FORCED_WITHDRAWAL, ALICE, BOB, 5, _now(), "");
         rollup.checkRequest(0, request);
         assertEq(
             rollup.accAt(1),
@@ -377,10 +370,10 @@ contract RollupTest is Network {
 
     function test_requestCall_tooLong_reverts() external {
         uint256 fee = rollup.requestFee(Encodings.FORCED_CALL);
-        rollup.requestCall{value: fee}(address(0x8001), 0, new bytes(1_024));
+        rollup.requestCall{ value: fee }(address(0x8001), 0, new bytes(1_024));
         fee = rollup.requestFee(Encodings.FORCED_CALL);
         vm.expectRevert(abi.encodeWithSelector(PriorityQueue.PriorityQueue_DataTooLong.selector, 1_024, 1_025));
-        rollup.requestCall{value: fee}(address(0x8001), 0, new bytes(1_025));
+        rollup.requestCall{ value: fee }(address(0x8001), 0, new bytes(1_025));
     }
 
     function test_requestWithdrawal_blockFull_reverts() external {
@@ -389,14 +382,14 @@ contract RollupTest is Network {
         }
         uint256 fee = rollup.requestFee(Encodings.FORCED_WITHDRAWAL);
         vm.expectRevert(abi.encodeWithSelector(PriorityQueue.PriorityQueue_BlockFull.selector, 8, vm.getBlockNumber()));
-        rollup.requestWithdrawal{value: fee}(ALICE, 1);
+        rollup.requestWithdrawal{ value: fee }(ALICE, 1);
         _mine();
-        rollup.requestWithdrawal{value: fee}(ALICE, 1);
+        rollup.requestWithdrawal{ value: fee }(ALICE, 1);
     }
 
     function test_requestDeposit_notByTheBridge_reverts() external {
         vm.expectRevert(abi.encodeWithSelector(Rollup.Rollup_NotBridge.selector, address(bridge), address(this)));
-        rollup.requestDeposit{value: 1 ether}(ALICE, ALICE, 1 ether);
+        rollup.requestDeposit{ value: 1 ether }(ALICE, ALICE, 1 ether);
     }
 
     function testFuzz_oldestRequestAt_packedTimes_readBack(uint8 count, uint8 consumed) external {
@@ -415,9 +408,7 @@ contract RollupTest is Network {
             batch.checkpoint.priorityAcc = rollup.accAt(consumed);
             _settle(batch, _none(), SEQUENCER);
         }
-        assertEq(
-            rollup.oldestRequestAt(), consumed == count ? type(uint64).max : times[consumed], "oldest request"
-        );
+        assertEq(rollup.oldestRequestAt(), consumed == count ? type(uint64).max : times[consumed], "oldest request");
     }
 
     function test_collectFees_byOperator_leavesNothing() external {
@@ -457,7 +448,7 @@ contract RollupTest is Network {
         vm.expectRevert(frozen);
         rollup.revertBatches(0);
         vm.expectRevert(frozen);
-        rollup.requestWithdrawal{value: 1 ether}(ALICE, 1);
+        rollup.requestWithdrawal{ value: 1 ether }(ALICE, 1);
         vm.expectRevert(frozen);
         rollup.freeze();
         vm.expectRevert(frozen);
@@ -497,9 +488,7 @@ contract RollupTest is Network {
         bytes memory oldProof = _proof(batch);
         vm.expectPartialRevert(VerifierRouter.VerifierRouter_ProofRefused.selector);
         rollup.proveBatch(1, oldProof);
-        rollup.proveBatch(
-            1, _proof(program, batch.parentCheckpoint, Encodings.checkpointHash(batch.checkpoint))
-        );
+        rollup.proveBatch(1, _proof(program, batch.parentCheckpoint, Encodings.checkpointHash(batch.checkpoint)));
         assertEq(rollup.provenCount(), 1, "proven");
     }
 
@@ -530,9 +519,7 @@ contract RollupTest is Network {
         _govern(address(timelock), abi.encodeCall(timelock.updateDelay, (0)));
         bytes memory call = abi.encodeCall(Rollup.setProgram, (2, bytes32(uint256(7))));
         timelock.schedule(address(rollup), 0, call, 0, 0, 0);
-        vm.expectRevert(
-            abi.encodeWithSelector(Governed.Governed_DelayTooShort.selector, QUEUE_EXPIRY + EXIT_WINDOW, 0)
-        );
+        vm.expectRevert(abi.encodeWithSelector(Governed.Governed_DelayTooShort.selector, QUEUE_EXPIRY + EXIT_WINDOW, 0));
         timelock.execute(address(rollup), 0, call, 0, 0);
     }
 

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {TimelockController} from "@openzeppelin/contracts/governance/TimelockController.sol";
-import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {Bridge} from "../../src/Bridge.sol";
-import {DataCommittee} from "../../src/DataCommittee.sol";
-import {Escape} from "../../src/Escape.sol";
-import {Rollup} from "../../src/Rollup.sol";
-import {Batch, Checkpoint, DataStatement, PriorityRequest, Withdrawal} from "../../src/Types.sol";
-import {VerifierRouter} from "../../src/VerifierRouter.sol";
-import {Certificates, CompactSignature, EcdsaCertificate} from "../../src/libraries/Certificates.sol";
-import {Encodings} from "../../src/libraries/Encodings.sol";
-import {WithdrawalTree} from "../../src/libraries/WithdrawalTree.sol";
-import {Base} from "./Base.sol";
-import {TestVerifier} from "./TestVerifier.sol";
+import { TimelockController } from "@openzeppelin/contracts/governance/TimelockController.sol";
+import { IERC20 } from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import { Bridge } from "../../src/Bridge.sol";
+import { DataCommittee } from "../../src/DataCommittee.sol";
+import { Escape } from "../../src/Escape.sol";
+import { Rollup } from "../../src/Rollup.sol";
+import { Batch, Checkpoint, DataStatement, PriorityRequest, Withdrawal } from "../../src/Types.sol";
+import { VerifierRouter } from "../../src/VerifierRouter.sol";
+import { Certificates, CompactSignature, EcdsaCertificate } from "../../src/libraries/Certificates.sol";
+import { Encodings } from "../../src/libraries/Encodings.sol";
+import { WithdrawalTree } from "../../src/libraries/WithdrawalTree.sol";
+import { Base } from "./Base.sol";
+import { TestVerifier } from "./TestVerifier.sol";
 
 /// @dev Reads a memory list as calldata for the library under test.
 contract Accumulator {
@@ -67,16 +67,12 @@ abstract contract Network is Base {
         proposers[0] = address(this);
         timelock = new TimelockController(QUEUE_EXPIRY + EXIT_WINDOW, proposers, proposers, address(0));
         verifier = new TestVerifier();
-        router = new VerifierRouter(
-            timelock, QUEUE_EXPIRY + EXIT_WINDOW, 1, verifier, VerifierRouter.KeyOrigin.Development
-        );
+        router = new VerifierRouter(timelock, QUEUE_EXPIRY + EXIT_WINDOW, 1, verifier);
         address[] memory signers = new address[](keys.length);
         for (uint256 i = 0; i < keys.length; ++i) {
             signers[i] = vm.addr(keys[i]);
         }
-        committee = new DataCommittee(
-            timelock, QUEUE_EXPIRY + EXIT_WINDOW, REMAINING_MIN, 30 days, 1 ether, signers, 2
-        );
+        committee = new DataCommittee(timelock, QUEUE_EXPIRY + EXIT_WINDOW, REMAINING_MIN, 30 days, 1 ether, signers, 2);
         tip.protocolVersion = 1;
         tip.stateRoot = _genesisRoot();
         tip.blockHash = GENESIS_ID;
@@ -115,7 +111,7 @@ abstract contract Network is Base {
                 executionWindow: EXECUTION_WINDOW,
                 timestampSkew: SKEW
             }),
-            fees: Rollup.Fees({request: 1e12, forcedCall: 3e12, doubling: 100, perBlockMax: 8})
+            fees: Rollup.Fees({ request: 1e12, forcedCall: 3e12, doubling: 100, perBlockMax: 8 })
         });
     }
 
@@ -136,7 +132,7 @@ abstract contract Network is Base {
         uint256 value = rollup.requestFee(Encodings.DEPOSIT) + amount;
         vm.deal(from, from.balance + value);
         vm.prank(from);
-        return bridge.deposit{value: value}(to, amount);
+        return bridge.deposit{ value: value }(to, amount);
     }
 
     // -------------------------------------------------------------------------------------------------- batches
@@ -264,5 +260,5 @@ abstract contract Network is Base {
         rollup.freeze();
     }
 
-    receive() external payable {}
+    receive() external payable { }
 }

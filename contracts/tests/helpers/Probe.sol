@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Checkpoint, DataStatement, PriorityRequest, Withdrawal} from "../../src/Types.sol";
-import {Bn254, G1} from "../../src/libraries/Bn254.sol";
-import {Certificates} from "../../src/libraries/Certificates.sol";
-import {Encodings} from "../../src/libraries/Encodings.sol";
-import {Account, Channel, Device, Job, Objects} from "../../src/libraries/Objects.sol";
-import {Poseidon2} from "../../src/libraries/Poseidon2.sol";
-import {Opening, StateTree} from "../../src/libraries/StateTree.sol";
-import {ComputeReceipt, Statements, Voucher} from "../../src/libraries/Statements.sol";
-import {WithdrawalTree} from "../../src/libraries/WithdrawalTree.sol";
+import { Checkpoint, DataStatement, PriorityRequest, Withdrawal } from "../../src/Types.sol";
+import { Bn254, G1 } from "../../src/libraries/Bn254.sol";
+import { Certificates } from "../../src/libraries/Certificates.sol";
+import { Encodings } from "../../src/libraries/Encodings.sol";
+import { Account, Channel, Device, Job, Objects } from "../../src/libraries/Objects.sol";
+import { Poseidon2 } from "../../src/libraries/Poseidon2.sol";
+import { Opening, StateTree } from "../../src/libraries/StateTree.sol";
+import { ComputeReceipt, Statements, Voucher } from "../../src/libraries/Statements.sol";
+import { WithdrawalTree } from "../../src/libraries/WithdrawalTree.sol";
 
 /// @title The libraries' functions one by one, for the tests that hold them equal to the Rust side. Never part of a network.
 contract Probe {
@@ -109,7 +109,11 @@ contract Probe {
         return Statements.digest(receipt, Statements.domainSeparator(chainId, Statements.JOBS, genesisId));
     }
 
-    function voucherDigest(uint64 chainId, bytes32 genesisId, Voucher calldata voucher) external pure returns (bytes32) {
+    function voucherDigest(uint64 chainId, bytes32 genesisId, Voucher calldata voucher)
+        external
+        pure
+        returns (bytes32)
+    {
         return Statements.digest(voucher, Statements.domainSeparator(chainId, Statements.CHANNELS, genesisId));
     }
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Batch, Checkpoint, PriorityRequest, Withdrawal} from "../src/Types.sol";
-import {Encodings} from "../src/libraries/Encodings.sol";
-import {Opening} from "../src/libraries/StateTree.sol";
-import {Base} from "./helpers/Base.sol";
-import {FrozenNetwork} from "./helpers/FrozenNetwork.sol";
-import {MerklePaths} from "./helpers/MerklePaths.sol";
-import {Network} from "./helpers/Network.sol";
+import { Batch, Checkpoint, PriorityRequest, Withdrawal } from "../src/Types.sol";
+import { Encodings } from "../src/libraries/Encodings.sol";
+import { Opening } from "../src/libraries/StateTree.sol";
+import { Base } from "./helpers/Base.sol";
+import { FrozenNetwork } from "./helpers/FrozenNetwork.sol";
+import { MerklePaths } from "./helpers/MerklePaths.sol";
+import { Network } from "./helpers/Network.sol";
 
 /// @title Does what users, operator and strangers may do, in any order, and keeps its own books.
 contract ChainHandler is Network {
@@ -23,7 +23,7 @@ contract ChainHandler is Network {
     bool public movedWhileFrozen;
     bytes32 private _frozenState;
 
-    Batch[] private _open; // committed and not executed, with their withdrawals
+    Batch[] private _open; // every batch that was committed or settled, and genesis
     mapping(bytes32 checkpoint => Withdrawal[]) private _withdrawalsOf;
     mapping(bytes32 checkpoint => bool) private _proven;
     mapping(uint64 number => bytes32) private _executedAs;
@@ -31,6 +31,7 @@ contract ChainHandler is Network {
 
     constructor() {
         _deploy();
+        _open.push(Batch(0, 0, tip, 0));
     }
 
     function deposit(uint128 amount) external {
@@ -46,8 +47,8 @@ contract ChainHandler is Network {
         _mine();
         vm.deal(ALICE, 1 ether);
         vm.prank(ALICE);
-        if (isCall) try rollup.requestCall{value: 1 ether}(address(0x8001), amount, "call") {} catch {}
-        else try rollup.requestWithdrawal{value: 1 ether}(BOB, amount) {} catch {}
+        if (isCall) try rollup.requestCall{ value: 1 ether }(address(0x8001), amount, "call") { }
+            catch { } else try rollup.requestWithdrawal{ value: 1 ether }(BOB, amount) { } catch { }
         _watch();
     }
 
@@ -70,7 +71,7 @@ contract ChainHandler is Network {
         try rollup.proveBatch(number, proof) {
             if (!honest) executedUnproven = true;
             _proven[Encodings.checkpointHash(batch.checkpoint)] = true;
-        } catch {}
+        } catch { }
         _watch();
     }
 
@@ -93,9 +94,10 @@ contract ChainHandler is Network {
         vm.prank(byStranger ? STRANGER : SEQUENCER);
         try rollup.settleBatch(batch, certificate, proof, list) {
             tip = batch.checkpoint;
+            _open.push(batch);
             _proven[Encodings.checkpointHash(tip)] = true;
             _executed(batch.number, Encodings.checkpointHash(tip));
-        } catch {}
+        } catch { }
         _watch();
     }
 
@@ -103,7 +105,7 @@ contract ChainHandler is Network {
         vm.prank(byStranger ? STRANGER : SEQUENCER);
         try rollup.revertBatches(uint64(bound(keep, 0, rollup.committedCount()))) {
             _rewind();
-        } catch {}
+        } catch { }
         _watch();
     }
 
@@ -117,7 +119,7 @@ contract ChainHandler is Network {
         try bridge.claim(number, list[position], position, MerklePaths.siblings(list, position)) {
             if (before) claimedTwice = true;
             claimed += list[position].amount;
-        } catch {}
+        } catch { }
         _watch();
     }
 
@@ -128,7 +130,7 @@ contract ChainHandler is Network {
     function freeze() external {
         try rollup.freeze() {
             _frozenState = _state();
-        } catch {}
+        } catch { }
         _watch();
     }
 
@@ -215,7 +217,6 @@ contract ChainHandler is Network {
                     return;
                 }
             }
-            return;
         }
         tip = _find(committed).checkpoint;
     }
@@ -283,20 +284,20 @@ contract EscapeHandler is FrozenNetwork {
         aliceAccount.balance += more % 2;
         try escape.escapeAccount(isAlice ? alice : BOB, isAlice ? aliceAccount : bobAccount, opening) {
             _left(isAlice ? bytes32("alice") : bytes32("bob"));
-        } catch {}
+        } catch { }
         aliceAccount.balance = 10 ether;
     }
 
     function stake() external {
         try escape.escapeDevice(deviceAddress, device, _opening(AT_DEVICE)) {
             _left("device");
-        } catch {}
+        } catch { }
     }
 
     function refund() external {
         try escape.refundDeposit(1, waiting) {
             _left("deposit");
-        } catch {}
+        } catch { }
     }
 
     function receipt(uint8 units) external {
@@ -315,17 +316,17 @@ contract EscapeHandler is FrozenNetwork {
     function leaveJob(bool isOpen) external {
         try escape.escapeJob(alice, isOpen ? 3 : 1, isOpen ? openJob : job, _opening(isOpen ? AT_OPEN_JOB : AT_JOB)) {
             _left(isOpen ? bytes32("open job") : bytes32("job"));
-        } catch {}
+        } catch { }
     }
 
     function leaveChannel() external {
         try escape.escapeChannel(alice, 2, channel, _opening(AT_CHANNEL)) {
             _left("channel");
-        } catch {}
+        } catch { }
     }
 
     function collect(uint8 who) external {
-        try escape.collect(who % 3 == 0 ? alice : who % 3 == 1 ? BOB : PAYOUT) {} catch {}
+        try escape.collect(who % 3 == 0 ? alice : who % 3 == 1 ? BOB : PAYOUT) { } catch { }
     }
 
     function wait_(uint32 duration) external {

@@ -27,6 +27,7 @@ interface Vm {
     function assume(bool condition) external pure;
     function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address);
     function getNonce(address account) external view returns (uint64);
+
     struct Gas {
         uint64 gasLimit;
         uint64 gasTotalUsed;
@@ -63,7 +64,9 @@ abstract contract Base {
     }
 
     function assertEq(address left, address right, string memory what) internal pure {
-        if (left != right) revert Base_Unequal(what, bytes32(uint256(uint160(left))), bytes32(uint256(uint160(right))));
+        if (left != right) {
+            revert Base_Unequal(what, bytes32(uint256(uint160(left))), bytes32(uint256(uint160(right))));
+        }
     }
 
     function assertTrue(bool holds, string memory what) internal pure {

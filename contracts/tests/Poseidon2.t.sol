@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Poseidon2} from "../src/libraries/Poseidon2.sol";
-import {Base} from "./helpers/Base.sol";
+import { Poseidon2 } from "../src/libraries/Poseidon2.sol";
+import { Base } from "./helpers/Base.sol";
 
 /// @title What forge can say of the permutation alone. The Rust tests compare it with the proving system's on random inputs.
 contract Poseidon2Test is Base {

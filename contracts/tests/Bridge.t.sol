@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
-import {Bridge} from "../src/Bridge.sol";
-import {Batch, PriorityRequest, Withdrawal} from "../src/Types.sol";
-import {Encodings} from "../src/libraries/Encodings.sol";
-import {WithdrawalTree} from "../src/libraries/WithdrawalTree.sol";
-import {MerklePaths} from "./helpers/MerklePaths.sol";
-import {Network} from "./helpers/Network.sol";
+import { IERC20 } from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import { ERC20 } from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
+import { Bridge } from "../src/Bridge.sol";
+import { Batch, PriorityRequest, Withdrawal } from "../src/Types.sol";
+import { Encodings } from "../src/libraries/Encodings.sol";
+import { WithdrawalTree } from "../src/libraries/WithdrawalTree.sol";
+import { MerklePaths } from "./helpers/MerklePaths.sol";
+import { Network } from "./helpers/Network.sol";
 
 contract BridgeTest is Network {
     function setUp() external {
@@ -26,7 +26,7 @@ contract BridgeTest is Network {
     function test_deposit_overpaid_returnsTheRest() external {
         vm.deal(ALICE, 10 ether);
         vm.prank(ALICE);
-        bridge.deposit{value: 10 ether}(BOB, 2 ether);
+        bridge.deposit{ value: 10 ether }(BOB, 2 ether);
         assertEq(ALICE.balance, 8 ether - 1e12, "balance");
     }
 
@@ -34,12 +34,12 @@ contract BridgeTest is Network {
         vm.deal(ALICE, 10 ether);
         vm.prank(ALICE);
         vm.expectRevert(abi.encodeWithSelector(Bridge.Bridge_ValueTooLow.selector, 2 ether + 1e12, 2 ether));
-        bridge.deposit{value: 2 ether}(BOB, 2 ether);
+        bridge.deposit{ value: 2 ether }(BOB, 2 ether);
     }
 
     function test_deposit_nothing_reverts() external {
         vm.expectRevert(abi.encodeWithSelector(Bridge.Bridge_NothingReceived.selector));
-        bridge.deposit{value: 1 ether}(BOB, 0);
+        bridge.deposit{ value: 1 ether }(BOB, 0);
     }
 
     function test_deposit_totalAtTheLimit_reverts() external {
@@ -49,7 +49,7 @@ contract BridgeTest is Network {
         vm.deal(ALICE, 1 ether);
         vm.prank(ALICE);
         vm.expectRevert(abi.encodeWithSelector(Bridge.Bridge_LimitReached.selector, 1 << 120, 1 << 120));
-        bridge.deposit{value: 1 ether}(BOB, 1);
+        bridge.deposit{ value: 1 ether }(BOB, 1);
     }
 
     function testFuzz_claim_everyWithdrawal_isPaidOnce(uint8 count) external {
@@ -193,7 +193,7 @@ contract BridgeTokenTest is Network {
         odd.mint(ALICE, amount, mode);
         vm.startPrank(ALICE);
         odd.approve(address(bridge), amount);
-        bridge.deposit{value: 1 ether}(BOB, amount);
+        bridge.deposit{ value: 1 ether }(BOB, amount);
         vm.stopPrank();
         return bridge.locked();
     }
