@@ -57,6 +57,7 @@ impl<AB: TableBuilder> Air<AB> for Keccak {
 
 /// θ, within the half lanes of one row. Its constraints are of degree three already, so no flag switches them: they hold in every row, those
 /// without a permutation included.
+#[inline(never)]
 fn theta<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>) {
     for bit in row.theta.into_iter().chain(row.parity).chain(row.theta_parity) {
         builder.assert_bool_named(bit, "H1 bits are bits");
@@ -89,6 +90,7 @@ fn theta<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>) {
 
 /// ρ, π and χ, of the bits of two neighbouring rows. They define `after` in every row, again without a flag; only behind an upper half is it
 /// of any use.
+#[inline(never)]
 fn chi<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, next: &Row<AB>) {
     // B[y][2x + 3y] = A′[x][y] rotated, so B[x][y] comes from A′[x + 3y][x].
     let moved = |x: usize, y: usize, z: usize| {
@@ -114,6 +116,7 @@ fn chi<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, next: &Row<AB>) {
 }
 
 /// How rows, rounds and calls follow each other.
+#[inline(never)]
 fn order<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, next: &Row<AB>, does: &Program<AB>, then: &Program<AB>) {
     builder.assert_bool_named(row.is_real, "H7 is_real is a bit");
     // The first row of the trace is a first row as well, so this needs no transition selector.
@@ -161,6 +164,7 @@ fn order<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, next: &Row<AB>, does
 }
 
 /// What the table says on the buses.
+#[inline(never)]
 fn messages<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, does: &Program<AB>) {
     let is_call = does.is_last * row.is_real;
     // The last round's constant is known, which keeps the message linear.
@@ -186,6 +190,7 @@ fn messages<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, does: &Program<AB
 }
 
 /// ι: the words behind a round, low words, then high words.
+#[inline(never)]
 fn iota<AB: TableBuilder>(row: &Row<AB>, constant: &[AB::Expr; 7]) -> [AB::Expr; 2 * LANES] {
     let mut words = row.after.map(Into::<AB::Expr>::into);
     for ((bit, &flipped), constant) in CONSTANT_BITS.into_iter().zip(&row.flipped).zip(constant) {

@@ -61,6 +61,7 @@ type Row<AB> = CurveColumns<<AB as p3_air::AirBuilder>::Var>;
 type Program<AB> = ProgramColumns<<AB as p3_air::AirBuilder>::Var>;
 
 /// What a block of rows says about its call.
+#[inline(never)]
 fn call<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, next: &Row<AB>, does: &Program<AB>, then: &Program<AB>) {
     let flags = [row.is_real, row.parity, row.is_liftable, row.is_finite, row.bit_u, row.bit_v];
     for flag in flags.into_iter().chain(row.choice) {
@@ -95,6 +96,7 @@ fn call<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, next: &Row<AB>, does:
 }
 
 /// The values in c and d: defined once, used as they were defined.
+#[inline(never)]
 fn values<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, next: &Row<AB>, does: &Program<AB>) {
     for (uses, count) in [(does.uses_c, row.count_c), (does.uses_d, row.count_d)] {
         builder.assert_zero_named(uses * (count - row.is_real), "K8 a row that uses a value does not define it");
@@ -141,13 +143,14 @@ fn values<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, next: &Row<AB>, doe
 }
 
 /// a · b + c = d + q · modulus, as integers.
+#[inline(never)]
 fn relation<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, does: &Program<AB>) {
-    let product = convolve::<AB>(&row.a.map(Into::into), &row.b.map(Into::into));
+    let product = convolve(&row.a.map(Into::into), &row.b.map(Into::into));
     let (prime, order) = (PRIME.value.limbs(), ORDER.value.limbs());
-    let modulus = core::array::from_fn(|k| {
+    let modulus = core::array::from_fn::<AB::Expr, LIMBS, _>(|k| {
         does.modulo_prime * Felt::from_u16(prime[k]) + does.modulo_order * Felt::from_u16(order[k])
     });
-    let multiple = convolve::<AB>(&row.q.map(Into::into), &modulus);
+    let multiple = convolve(&row.q.map(Into::into), &modulus);
     let coefficient = |k: usize| {
         let mut coefficient = AB::Expr::ZERO;
         if let (Some(product), Some(multiple)) = (product.get(k), multiple.get(k)) {
@@ -173,6 +176,7 @@ fn relation<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, does: &Program<AB
 }
 
 /// Which point is doubled and which is added, from the origin to the key.
+#[inline(never)]
 fn ladder<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, next: &Row<AB>, does: &Program<AB>, then: &Program<AB>) {
     let correction = Origin::Correction as usize;
     // All steps need a point R; the last one, which undoes the starting point, needs Q to be finite.
@@ -238,6 +242,7 @@ fn ladder<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, next: &Row<AB>, doe
 
 /// A step: from A = (a, b) of the step's row and T = (a, b) of the row before it to 2A + T, by way of A + T. See the README for the five
 /// relations. All are modulo p; W, the sum of the magnitudes of the products' terms in units of a product of two limbs, is at most 2.
+#[inline(never)]
 fn steps<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, next: &Row<AB>) {
     let expressions = |limbs: [AB::Var; LIMBS]| limbs.map(Into::<AB::Expr>::into);
     let difference = |left: [AB::Var; LIMBS], right: [AB::Var; LIMBS]| {
@@ -247,11 +252,11 @@ fn steps<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, next: &Row<AB>) {
 
     // The row before a step, and the step.
     let (slope, is_on) = (expressions(next.q), next.is_on);
-    let first = convolve::<AB>(&slope, &difference(row.a, next.a));
+    let first = convolve(&slope, &difference(row.a, next.a));
     let first = linear::<AB>(first, |k| next.b[k] - row.b[k]);
     let carries = (half(next.carry_low, 0), half(next.carry_high, 0));
     assert_divisible(builder, is_on, first, carries, "K23 λ₁ · (T.x − A.x) = T.y − A.y");
-    let second = linear::<AB>(convolve::<AB>(&slope, &slope), |k| -(row.a[k] + next.a[k] + next.c[k]));
+    let second = linear::<AB>(convolve(&slope, &slope), |k| -(row.a[k] + next.a[k] + next.c[k]));
     let carries = (half(next.carry_low, 8), half(next.carry_high, 8));
     assert_divisible(builder, is_on, second, carries, "K24 λ₁² = T.x + A.x + M.x");
 
@@ -277,19 +282,20 @@ fn steps<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, next: &Row<AB>) {
     // The step, and the row after.
     let is_on = row.is_on;
     let sum_of_slopes: [AB::Expr; LIMBS] = core::array::from_fn(|k| row.q[k] + next.q[k]);
-    let third = linear::<AB>(convolve::<AB>(&sum_of_slopes, &difference(row.c, row.a)), |k| row.b[k].into().double());
+    let third = linear::<AB>(convolve(&sum_of_slopes, &difference(row.c, row.a)), |k| row.b[k].into().double());
     let carries = (half(row.d, 0), half(row.d, 8));
     assert_divisible(builder, is_on, third, carries, "K27 (λ₁ + λ₂) · (M.x − A.x) = −2 · A.y");
     let slope = expressions(next.q);
-    let fourth = linear::<AB>(convolve::<AB>(&slope, &slope), |k| -(row.a[k] + row.c[k] + next.c[k]));
+    let fourth = linear::<AB>(convolve(&slope, &slope), |k| -(row.a[k] + row.c[k] + next.c[k]));
     let carries = (half(next.carry_low, 0), half(next.carry_high, 0));
     assert_divisible(builder, is_on, fourth, carries, "K28 λ₂² = A.x + M.x + x");
-    let fifth = linear::<AB>(convolve::<AB>(&slope, &difference(row.a, next.c)), |k| -(row.b[k] + next.d[k]));
+    let fifth = linear::<AB>(convolve(&slope, &difference(row.a, next.c)), |k| -(row.b[k] + next.d[k]));
     let carries = (half(next.carry_low, 8), half(next.carry_high, 8));
     assert_divisible(builder, is_on, fifth, carries, "K29 λ₂ · (A.x − x) = A.y + y");
 }
 
 /// What the row says on the buses.
+#[inline(never)]
 fn messages<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, does: &Program<AB>) {
     let is_real: AB::Expr = row.is_real.into();
     let checked = row.q.into_iter().chain(row.c).chain(row.d).chain(row.carry_low).chain(row.carry_high);
@@ -353,11 +359,14 @@ fn carry<AB: TableBuilder>(low: AB::Var, high: AB::Var) -> AB::Expr {
 }
 
 /// The coefficients of the product of two polynomials in 2^16.
-fn convolve<AB: TableBuilder>(left: &[AB::Expr; LIMBS], right: &[AB::Expr; LIMBS]) -> [AB::Expr; 2 * LIMBS - 1] {
-    let mut product = core::array::from_fn(|_| AB::Expr::ZERO);
+///
+/// Never inlined, and of slices: unrolled into each of its six callers for each kind of builder, it would take the compiler a minute.
+#[inline(never)]
+fn convolve<E: PrimeCharacteristicRing>(left: &[E], right: &[E]) -> [E; 2 * LIMBS - 1] {
+    let mut product = core::array::from_fn(|_| E::ZERO);
     for (i, left) in left.iter().enumerate() {
-        for (j, right) in right.iter().enumerate() {
-            product[i + j] += left.dup() * right.dup();
+        for (sum, right) in product[i..].iter_mut().zip(right) {
+            *sum += left.dup() * right.dup();
         }
     }
     product
@@ -388,6 +397,7 @@ fn linear<AB: TableBuilder>(product: [AB::Expr; 2 * LIMBS - 1], term: impl Fn(us
 /// 14) · L² in units of W; as 2^16 times the second they make less than 13,681 · 2^48 · W < 3.8509 · 10^18 · W, the most of all digits.
 /// With W ≤ 2 that is 7.702 · 10^18; a carry times 2^32 is at most 2^63 < 9.224 · 10^18; carry in, 977 · m and the linear terms stay below
 /// 2^42. The sum is below 1.693 · 10^19, and p is 1.844 · 10^19. An honest carry is at most the digit over 2^32, below 2^30.75.
+#[inline(never)]
 fn assert_divisible<AB: TableBuilder>(
     builder: &mut AB,
     gate: AB::Var,

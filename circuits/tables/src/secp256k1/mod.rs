@@ -8,7 +8,7 @@ mod constraints;
 mod forgeries;
 pub mod program;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod trace;
 
 pub use constraints::Curve;

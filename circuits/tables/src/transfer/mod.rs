@@ -3,6 +3,8 @@
 pub mod columns;
 mod constraints;
 #[cfg(test)]
+mod runs;
+#[cfg(test)]
 mod tests;
 pub mod trace;
 

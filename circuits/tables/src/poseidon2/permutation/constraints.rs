@@ -65,6 +65,7 @@ impl<AB: TableBuilder> Air<AB> for Permutation {
 }
 
 /// Constrains a run of full rounds and leaves the last committed state, of degree one, in `state`.
+#[inline(never)]
 fn full_rounds<AB: TableBuilder>(
     builder: &mut AB,
     state: &mut [AB::Expr; STATE],
