@@ -164,7 +164,7 @@ impl CubicBuilder for CircuitBuilder<F, D> {
     }
 }
 
-/// Chains [`CubicReduce`] rows, highest power first; the first row is filled up with leading zeros.
+/// Chains [`CubicReduce`] operations, highest power first; the first one is filled up with leading zeros.
 fn reduce<const LIMBS: usize>(
     builder: &mut CircuitBuilder<F, D>,
     gate: &CubicReduce,
@@ -177,21 +177,33 @@ fn reduce<const LIMBS: usize>(
     let padding = coefficients.len().next_multiple_of(capacity) - coefficients.len();
     let descending: Vec<[Target; LIMBS]> =
         core::iter::repeat_n([zero; LIMBS], padding).chain(coefficients.iter().rev().copied()).collect();
+    // The operations of a row share its α, so rows are shared between sums with the same α.
+    let row_of: Vec<F> = alpha.0.into_iter().flat_map(target_name).collect();
     for chunk in descending.chunks_exact(capacity) {
-        let row = builder.add_gate(CustomGate(gate.clone()), Vec::new());
+        let (row, operation) = builder.find_slot(CustomGate(gate.clone()), &row_of, &[]);
         let mut connect = |wire: usize, values: &[Target]| {
             for (offset, &value) in values.iter().enumerate() {
                 builder.connect(value, Target::wire(row, wire + offset));
             }
         };
         connect(CubicReduce::alpha(), &alpha.0);
-        connect(CubicReduce::start(), &sum.0);
+        connect(gate.start(operation), &sum.0);
         for (i, coefficient) in chunk.iter().enumerate() {
-            connect(gate.coefficient(i), coefficient);
+            connect(gate.coefficient(operation, i), coefficient);
         }
-        sum = CubicTarget(core::array::from_fn(|limb| Target::wire(row, CubicReduce::output() + limb)));
+        let output = gate.output(operation);
+        sum = CubicTarget(core::array::from_fn(|limb| Target::wire(row, output + limb)));
     }
     sum
+}
+
+/// Numbers that name a target and no other.
+fn target_name(target: Target) -> [F; 3] {
+    let (kind, first, second) = match target {
+        Target::Wire(wire) => (0, wire.row, wire.column),
+        Target::VirtualTarget { index } => (1, index, 0),
+    };
+    [kind, first, second].map(F::from_canonical_usize)
 }
 
 /// Computes a quotient natively; the product constraint beside it is what binds the result.

@@ -68,26 +68,22 @@ pub fn to_plonky2(value: Val) -> F {
 }
 
 /// plonky2's element as Plonky3's.
-#[must_use]
 pub fn to_plonky3(value: F) -> Val {
     Val::from_u64(value.to_canonical_u64())
 }
 
 /// The limbs of a challenge, lowest power of `X` first.
-#[must_use]
 pub fn limbs(value: Challenge) -> [Val; CUBIC] {
     let slice = <Challenge as BasedVectorSpace<Val>>::as_basis_coefficients_slice(&value);
     [slice[0], slice[1], slice[2]]
 }
 
 /// Plonky3's generator of the subgroup of order `2^bits`.
-#[must_use]
 pub fn two_adic_generator(bits: usize) -> Val {
     Val::two_adic_generator(bits)
 }
 
 /// The shift of the coset on which Plonky3 commits to trace polynomials.
-#[must_use]
 pub fn coset_shift() -> Val {
     Val::GENERATOR
 }

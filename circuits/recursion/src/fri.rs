@@ -10,7 +10,7 @@ use crate::cubic::{CubicBuilder, CubicTarget};
 use crate::field::{CUBIC, D, F, coset_shift, to_plonky2, two_adic_generator};
 use crate::gates::{CustomGate, FriFold};
 use crate::hashing::{DigestTarget, MerkleOpening, Poseidon2Builder};
-use crate::proof::{Query, TableProof};
+use crate::proof::{BatchOpening, Query, RoundOpening, TableProof};
 use crate::shape::Shape;
 use crate::verifier::ChallengeTargets;
 
@@ -90,8 +90,6 @@ pub(crate) fn reduce_claims(
         .map(|log_height| {
             let mut ladder_length = 0;
             let mut runs: Vec<Run> = Vec::new();
-            // Claimed values along the ladder, with zeros where the other point is meant.
-            let mut claimed: [Vec<CubicTarget>; 2] = [Vec::new(), Vec::new()];
             // Whether the last run may take another matrix: both are opened at one point only.
             let mut may_extend = false;
             for (batch, matrices) in shape.batches.iter().enumerate() {
@@ -109,23 +107,29 @@ pub(crate) fn reduce_claims(
                         }
                     }
                     may_extend = matrix.points == 1;
-                    for values in &openings[batch][position] {
-                        ladder_length += values.len();
-                    }
-                    for (point, values) in openings[batch][position].iter().enumerate() {
-                        claimed[point].extend(values.iter().map(|value| CubicTarget(*value)));
-                        claimed[1 - point].extend(values.iter().map(|_| nothing));
-                    }
+                    ladder_length += matrix.points * matrix.width;
                 }
             }
             let log_rows = log_height - shape.parameters.log_blowup;
             let next = builder.cubic_scale_constant(challenges.zeta, two_adic_generator(log_rows));
-            let is_opened_twice = runs.iter().any(|run| run.weights.len() == 2);
+            let points_count = runs.iter().map(|run| run.weights.len()).max().unwrap_or(0);
             let points = [challenges.zeta, next]
                 .into_iter()
-                .zip(&claimed)
-                .take(1 + usize::from(is_opened_twice))
-                .map(|(point, values)| (point, builder.cubic_reduce(values, challenges.batch)))
+                .enumerate()
+                .take(points_count)
+                .map(|(index, point)| {
+                    let claimed = runs.iter().filter(|run| index < run.weights.len()).fold(nothing, |sum, run| {
+                        let values: Vec<CubicTarget> = run
+                            .matrices
+                            .iter()
+                            .flat_map(|&(batch, position)| &openings[batch][position][index])
+                            .map(|value| CubicTarget(*value))
+                            .collect();
+                        let reduced = builder.cubic_reduce(&values, challenges.batch);
+                        builder.cubic_mul_add(reduced, run.weights[index], sum)
+                    });
+                    (point, claimed)
+                })
                 .collect();
             (log_height, HeightClaims { runs, points })
         })
@@ -151,8 +155,11 @@ fn batched_value(
     let nothing = CubicTarget([zero; CUBIC]);
     let mut opened = vec![nothing; claims.points.len()];
     for run in &claims.runs {
-        let row: Vec<Target> =
-            run.matrices.iter().flat_map(|&(batch, position)| query.rows[batch].0[position].iter().copied()).collect();
+        let row: Vec<Target> = run
+            .matrices
+            .iter()
+            .flat_map(|&(batch, position)| query.batches[batch].rows[position].iter().copied())
+            .collect();
         let reduced = builder.cubic_reduce_base(&row, challenges.batch);
         for (sum, &weight) in opened.iter_mut().zip(&run.weights) {
             *sum = builder.cubic_mul_add(reduced, weight, *sum);
@@ -190,7 +197,7 @@ pub(crate) fn verify_query(
         cap_bits.iter().rev().fold(builder.zero(), |sum, bit| builder.mul_const_add(F::TWO, sum, bit.target));
 
     for (batch, matrices) in shape.batches.iter().enumerate() {
-        let (rows, siblings) = &query.rows[batch];
+        let BatchOpening { rows, siblings } = &query.batches[batch];
         let rows = matrices.iter().zip(rows).map(|(matrix, row)| (matrix.log_height, row.as_slice())).collect();
         let index = &index[log_height_max - shape.batch_log_height(batch)..];
         builder.verify_opening(&MerkleOpening { rows, index, siblings, cap: caps[batch], cap_position });
@@ -215,7 +222,7 @@ pub(crate) fn verify_query(
     let mut joined = 1;
     let mut value = value_at(builder, log_height, point).expect("the tallest matrix gives the index its bits");
     for (round, &log_arity) in shape.schedule.iter().enumerate() {
-        let (row, siblings) = &query.rounds[round];
+        let RoundOpening { row, siblings } = &query.rounds[round];
         let (low, high) = remaining.split_at(log_arity);
         let beta = challenges.folding[round];
         (value, point) = fold(builder, log_arity, row, low, value, beta, point);

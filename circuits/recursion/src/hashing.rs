@@ -1,11 +1,13 @@
 //! Poseidon2 in the circuit: sponge, compression, Merkle paths and the transcript.
 
+use p3_challenger::CanObserve as _;
+use p3_goldilocks::default_goldilocks_poseidon2_12;
 use plonky2::field::types::Field as _;
 use plonky2::iop::target::{BoolTarget, Target};
 use plonky2::plonk::circuit_builder::CircuitBuilder;
 
 use crate::cubic::CubicTarget;
-use crate::field::{D, DIGEST, F, RATE, Val, WIDTH, to_plonky2};
+use crate::field::{Challenger, D, DIGEST, F, RATE, Val, WIDTH, to_plonky2};
 use crate::gates::{CanonicalBits, CustomGate, Poseidon2Permutation};
 
 /// A digest in the circuit.
@@ -121,9 +123,16 @@ pub struct TranscriptTarget {
 }
 
 impl TranscriptTarget {
-    /// An empty transcript.
-    pub fn new(builder: &mut CircuitBuilder<F, D>) -> Self {
-        Self { state: [builder.zero(); WIDTH], absorbed: Vec::new(), squeezed: Vec::new() }
+    /// A transcript that has absorbed constants. Whole blocks of them are absorbed while the circuit is built.
+    pub fn seeded(builder: &mut CircuitBuilder<F, D>, values: &[Val]) -> Self {
+        let mut native = Challenger::new(default_goldilocks_poseidon2_12());
+        native.observe_slice(values);
+        let mut constant = |value: Val| builder.constant(to_plonky2(value));
+        Self {
+            state: native.sponge_state.map(&mut constant),
+            absorbed: native.input_buffer.iter().map(|&value| constant(value)).collect(),
+            squeezed: Vec::new(),
+        }
     }
 
     fn duplex(&mut self, builder: &mut CircuitBuilder<F, D>) {

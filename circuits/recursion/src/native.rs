@@ -22,7 +22,7 @@ use p3_matrix::Dimensions;
 use p3_symmetric::MerkleCap;
 
 use crate::field::{CUBIC, Challenge, ChallengeMmcs, Challenger, DIGEST, TableConfig, Val, ValMmcs, limbs};
-use crate::proof::{Grinding, Query, TableProof};
+use crate::proof::{BatchOpening, Grinding, Query, RoundOpening, TableProof};
 use crate::shape::Shape;
 use crate::verifier::Challenges;
 
@@ -247,7 +247,8 @@ fn restore_queries(
     let opening = &proof.opening_proof;
     let index_bits = shape.index_bits();
     let indices = &challenges.indices;
-    let mut queries: Vec<Query<Val>> = indices.iter().map(|_| Query { rows: Vec::new(), rounds: Vec::new() }).collect();
+    let mut queries: Vec<Query<Val>> =
+        indices.iter().map(|_| Query { batches: Vec::new(), rounds: Vec::new() }).collect();
 
     for (batch, input) in opening.input_openings.iter().enumerate() {
         let dimensions: Vec<Dimensions> = shape.batches[batch]
@@ -260,7 +261,7 @@ fn restore_queries(
             .restore_and_recompute_paths(&dimensions, &reduced, &input.opened_values, &input.opening_proof)
             .map_err(invalid)?;
         for ((query, rows), path) in queries.iter_mut().zip(&input.opened_values).zip(paths) {
-            query.rows.push((rows.clone(), path.siblings));
+            query.batches.push(BatchOpening { rows: rows.clone(), siblings: path.siblings });
         }
     }
 
@@ -311,7 +312,8 @@ fn restore_queries(
             )
             .map_err(invalid)?;
         for ((query, row), path) in queries.iter_mut().zip(&rows[round]).zip(paths) {
-            query.rounds.push((row[0].iter().map(|&value| limbs(value)).collect(), path.siblings));
+            let row = row[0].iter().map(|&value| limbs(value)).collect();
+            query.rounds.push(RoundOpening { row, siblings: path.siblings });
         }
     }
     Ok(queries)

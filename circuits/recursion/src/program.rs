@@ -49,7 +49,6 @@ impl Program {
     }
 
     /// The program hash P.
-    #[must_use]
     pub fn hash(&self) -> Digest<Val> {
         let head = [Val::from_u64(TAG), Val::from_usize(self.caps.len())];
         let digests = self.digests();

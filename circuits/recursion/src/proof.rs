@@ -86,10 +86,28 @@ pub struct Grinding<T> {
 /// The openings of one query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query<T> {
-    /// By batch: the rows of its matrices, and the Merkle siblings.
-    pub rows: Vec<(Vec<Vec<T>>, Vec<Digest<T>>)>,
-    /// By round: the row of the folded codeword, and the Merkle siblings.
-    pub rounds: Vec<(Vec<Cubic<T>>, Vec<Digest<T>>)>,
+    /// By batch: the rows of its matrices.
+    pub batches: Vec<BatchOpening<T>>,
+    /// By round: the row of the folded codeword.
+    pub rounds: Vec<RoundOpening<T>>,
+}
+
+/// The rows of all matrices of a commitment at one index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchOpening<T> {
+    /// A row per matrix.
+    pub rows: Vec<Vec<T>>,
+    /// Merkle siblings from the leaves up.
+    pub siblings: Vec<Digest<T>>,
+}
+
+/// A row of a folded codeword.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoundOpening<T> {
+    /// The row, with the value that the query brings along.
+    pub row: Vec<Cubic<T>>,
+    /// Merkle siblings from the leaves up.
+    pub siblings: Vec<Digest<T>>,
 }
 
 impl<T: Copy> TableProof<T> {
@@ -150,7 +168,7 @@ impl<T: Copy> TableProof<T> {
             .collect();
         let queries = (0..parameters.queries)
             .map(|_| {
-                let rows = (0..shape.batches.len())
+                let batches = (0..shape.batches.len())
                     .map(|batch| {
                         let rows = shape.batches[batch]
                             .iter()
@@ -159,7 +177,7 @@ impl<T: Copy> TableProof<T> {
                         let siblings = (0..shape.siblings(shape.batch_log_height(batch)))
                             .map(|_| core::array::from_fn(|_| next(Field::RowSibling(batch))))
                             .collect();
-                        (rows, siblings)
+                        BatchOpening { rows, siblings }
                     })
                     .collect();
                 let mut log_height = shape.index_bits();
@@ -173,10 +191,10 @@ impl<T: Copy> TableProof<T> {
                         let siblings = (0..shape.siblings(log_height))
                             .map(|_| core::array::from_fn(|_| next(Field::RoundSibling)))
                             .collect();
-                        (row, siblings)
+                        RoundOpening { row, siblings }
                     })
                     .collect();
-                Query { rows, rounds }
+                Query { batches, rounds }
             })
             .collect();
         Self {
@@ -209,13 +227,13 @@ impl<T: Copy> TableProof<T> {
         elements.extend(self.round_caps.iter().flatten().flatten());
         elements.extend(self.final_polynomial.iter().flatten());
         for query in &self.queries {
-            for (rows, siblings) in &query.rows {
-                elements.extend(rows.iter().flatten());
-                elements.extend(siblings.iter().flatten());
+            for opening in &query.batches {
+                elements.extend(opening.rows.iter().flatten());
+                elements.extend(opening.siblings.iter().flatten());
             }
-            for (row, siblings) in &query.rounds {
-                elements.extend(row.iter().flatten());
-                elements.extend(siblings.iter().flatten());
+            for opening in &query.rounds {
+                elements.extend(opening.row.iter().flatten());
+                elements.extend(opening.siblings.iter().flatten());
             }
         }
         elements

@@ -56,11 +56,9 @@ fn replay_transcript(
     proof: &TableProof<Target>,
 ) -> ChallengeTargets {
     let parameters = &shape.parameters;
-    let transcript = &mut TranscriptTarget::new(builder);
-    transcript.observe_constants(builder, &shape.seeds.batch);
-    for table in &shape.tables {
-        transcript.observe_constants(builder, &[Val::from_usize(table.log_height), Val::ZERO, Val::ZERO]);
-    }
+    let heights = shape.tables.iter().flat_map(|table| [Val::from_usize(table.log_height), Val::ZERO, Val::ZERO]);
+    let constants: Vec<Val> = shape.seeds.batch.iter().copied().chain(heights).collect();
+    let transcript = &mut TranscriptTarget::seeded(builder, &constants);
     observe_cap(builder, transcript, &proof.main_cap);
     transcript.observe_all(builder, proof.public_values.iter().flatten().copied());
     observe_cap(builder, transcript, &proof.preprocessed_cap);

@@ -1,10 +1,11 @@
-//! A long Horner sum in the cubic extension per row: `output = start · αⁿ + Σ cᵢ αⁿ⁻¹⁻ⁱ`.
+//! Horner sums in the cubic extension: `output = start · αⁿ + Σ cᵢ αⁿ⁻¹⁻ⁱ`.
 //!
-//! The coefficients are base-field elements (rows of a committed matrix) or cubic ones (openings, constraints). A
-//! partial sum lies on a wire after every [`STRIDE`] coefficients, so a step multiplies by `α` at most four times and
-//! has degree 5.
+//! The coefficients are base-field elements (rows of committed matrices) or cubic ones (openings, constraints). A row
+//! holds three sums of 19 base-field coefficients or one of 23 cubic ones, all with one `α`: most matrices are narrow,
+//! and a sum for itself would leave most of a row empty; a wide one chains operations. A partial sum lies on a wire
+//! after every [`STRIDE`] coefficients, so a step multiplies by `α` at most four times and has degree 5.
 //!
-//! **Claim.** The output is that sum. **Why.** Each partial sum is determined by the one before it.
+//! **Claim.** Every output is that sum. **Why.** Each partial sum is determined by the one before it.
 
 use super::{Arithmetic, Constraints, ROUTED_WIRES, RowWriter, cubic_at, cubic_mul, native};
 use crate::field::{CUBIC, F};
@@ -13,9 +14,6 @@ use crate::field::{CUBIC, F};
 const STRIDE: usize = 4;
 
 const ALPHA: usize = 0;
-const START: usize = CUBIC;
-const OUTPUT: usize = 2 * CUBIC;
-const COEFFICIENTS: usize = 3 * CUBIC;
 
 /// The gate; see the module.
 #[derive(Clone, Debug)]
@@ -31,22 +29,31 @@ impl Default for CubicReduce {
 }
 
 impl CubicReduce {
-    /// The sum of base-field coefficients.
+    /// Sums of base-field coefficients.
     #[must_use]
     pub const fn base() -> Self {
         Self { coefficient_limbs: 1 }
     }
 
-    /// The sum of cubic coefficients.
+    /// Sums of cubic coefficients.
     #[must_use]
     pub const fn cubic() -> Self {
         Self { coefficient_limbs: CUBIC }
     }
 
-    /// Coefficients of a row.
+    const fn operations_per_row(&self) -> usize {
+        if self.coefficient_limbs == 1 { 3 } else { 1 }
+    }
+
+    /// Routed wires of an operation: start, output, coefficients.
+    const fn routed(&self) -> usize {
+        2 * CUBIC + self.coefficients() * self.coefficient_limbs
+    }
+
+    /// Coefficients of an operation.
     #[must_use]
     pub const fn coefficients(&self) -> usize {
-        (ROUTED_WIRES - COEFFICIENTS) / self.coefficient_limbs
+        ((ROUTED_WIRES - CUBIC) / self.operations_per_row() - 2 * CUBIC) / self.coefficient_limbs
     }
 
     /// First wire of `α`.
@@ -57,20 +64,20 @@ impl CubicReduce {
 
     /// First wire of the sum so far.
     #[must_use]
-    pub const fn start() -> usize {
-        START
+    pub const fn start(&self, operation: usize) -> usize {
+        CUBIC + operation * self.routed()
     }
 
     /// First wire of the output.
     #[must_use]
-    pub const fn output() -> usize {
-        OUTPUT
+    pub const fn output(&self, operation: usize) -> usize {
+        self.start(operation) + CUBIC
     }
 
     /// First wire of coefficient `i`; coefficients come highest power first.
     #[must_use]
-    pub const fn coefficient(&self, i: usize) -> usize {
-        COEFFICIENTS + i * self.coefficient_limbs
+    pub const fn coefficient(&self, operation: usize, i: usize) -> usize {
+        self.output(operation) + CUBIC + i * self.coefficient_limbs
     }
 
     const fn steps(&self) -> usize {
@@ -78,8 +85,12 @@ impl CubicReduce {
     }
 
     /// Wire of the partial sum after step `step`; the last one is the output.
-    const fn partial(&self, step: usize) -> usize {
-        if step + 1 == self.steps() { OUTPUT } else { self.coefficient(self.coefficients()) + step * CUBIC }
+    const fn partial(&self, operation: usize, step: usize) -> usize {
+        if step + 1 == self.steps() {
+            self.output(operation)
+        } else {
+            self.start(self.operations_per_row()) + (operation * (self.steps() - 1) + step) * CUBIC
+        }
     }
 
     /// Adds the coefficients of one step to `sum`.
@@ -103,7 +114,7 @@ impl CubicReduce {
 
 impl Constraints for CubicReduce {
     fn wires(&self) -> usize {
-        self.coefficient(self.coefficients()) + (self.steps() - 1) * CUBIC
+        self.start(self.operations_per_row()) + self.operations_per_row() * (self.steps() - 1) * CUBIC
     }
 
     fn constants(&self) -> usize {
@@ -111,7 +122,7 @@ impl Constraints for CubicReduce {
     }
 
     fn constraints(&self) -> usize {
-        self.steps() * CUBIC
+        self.operations_per_row() * self.steps() * CUBIC
     }
 
     fn degree(&self) -> usize {
@@ -119,7 +130,7 @@ impl Constraints for CubicReduce {
     }
 
     fn operations(&self) -> usize {
-        1
+        self.operations_per_row()
     }
 
     fn constrain<A: Arithmetic>(
@@ -130,26 +141,29 @@ impl Constraints for CubicReduce {
         emit: &mut impl FnMut(A::Value),
     ) {
         let alpha = cubic_at(wires, ALPHA);
-        let mut sum = cubic_at(wires, START);
-        for step in 0..self.steps() {
-            let computed = self.step(a, step, alpha, sum, |i, limb| wires[self.coefficient(i) + limb]);
-            sum = cubic_at(wires, self.partial(step));
-            for limb in 0..CUBIC {
-                emit(a.sub(computed[limb], sum[limb]));
+        for operation in 0..self.operations_per_row() {
+            let mut sum = cubic_at(wires, self.start(operation));
+            for step in 0..self.steps() {
+                let computed = self.step(a, step, alpha, sum, |i, limb| wires[self.coefficient(operation, i) + limb]);
+                sum = cubic_at(wires, self.partial(operation, step));
+                for limb in 0..CUBIC {
+                    emit(a.sub(computed[limb], sum[limb]));
+                }
             }
         }
     }
 
-    fn inputs(&self, _operation: usize) -> Vec<usize> {
-        (ALPHA..OUTPUT).chain(COEFFICIENTS..self.coefficient(self.coefficients())).collect()
+    fn inputs(&self, operation: usize) -> Vec<usize> {
+        let coefficients = self.coefficient(operation, 0)..self.coefficient(operation, self.coefficients());
+        (ALPHA..CUBIC).chain(self.start(operation)..self.output(operation)).chain(coefficients).collect()
     }
 
-    fn fill(&self, _operation: usize, _constants: &[F], row: &mut RowWriter<'_>) {
+    fn fill(&self, operation: usize, _constants: &[F], row: &mut RowWriter<'_>) {
         let alpha = row.get_cubic(ALPHA);
-        let mut sum = row.get_cubic(START);
+        let mut sum = row.get_cubic(self.start(operation));
         for step in 0..self.steps() {
-            sum = self.step(&mut native(), step, alpha, sum, |i, limb| row.get(self.coefficient(i) + limb));
-            row.set_cubic(self.partial(step), sum);
+            sum = self.step(&mut native(), step, alpha, sum, |i, limb| row.get(self.coefficient(operation, i) + limb));
+            row.set_cubic(self.partial(operation, step), sum);
         }
     }
 
@@ -190,11 +204,13 @@ mod tests {
                 Challenge::from_basis_coefficients_slice(&limbs).unwrap()
             };
             let alpha = value(ALPHA, CUBIC);
-            let mut sum = value(START, CUBIC);
-            for i in 0..gate.coefficients() {
-                sum = sum * alpha + value(gate.coefficient(i), gate.coefficient_limbs);
+            for operation in 0..gate.operations() {
+                let mut sum = value(gate.start(operation), CUBIC);
+                for i in 0..gate.coefficients() {
+                    sum = sum * alpha + value(gate.coefficient(operation, i), gate.coefficient_limbs);
+                }
+                assert_eq!(sum, value(gate.output(operation), CUBIC));
             }
-            assert_eq!(sum, value(OUTPUT, CUBIC));
         }
     }
 }

@@ -136,11 +136,9 @@ impl FriFold {
                 let mut twiddle = Val::ONE;
                 for i in block..block + half {
                     let scale = to_plonky2(twiddle);
-                    for limb in 0..CUBIC {
-                        let (low, high) = (values[i][limb], values[i + half][limb]);
-                        values[i][limb] = a.scale_add(scale, high, low);
-                        values[i + half][limb] = a.scale_add(-scale, high, low);
-                    }
+                    let (low, high) = (values[i], values[i + half]);
+                    values[i] = core::array::from_fn(|limb| a.scale_add(scale, high[limb], low[limb]));
+                    values[i + half] = core::array::from_fn(|limb| a.scale_add(-scale, high[limb], low[limb]));
                     twiddle *= root;
                 }
             }
