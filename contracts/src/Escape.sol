@@ -45,7 +45,7 @@ contract Escape {
     /// @notice Deposits refunded, by index in the queue.
     mapping(uint64 index => bool) public isRefunded;
     /// @notice What jobs and channels left for somebody to collect.
-    mapping(address owner => uint256) public credits;
+    mapping(address owner => uint128) public credits;
 
     event EscapeOpened(bytes32 stateRoot, uint64 presentationEnd);
     event Left(bytes32 indexed key);
@@ -56,7 +56,7 @@ contract Escape {
     event JobEscaped(bytes32 indexed key, address payout, uint128 paid, address indexed client, uint128 returned);
     event ChannelEscaped(bytes32 indexed key, address payee, uint128 paid, address indexed client, uint128 returned);
     event DepositRefunded(uint64 indexed index, address indexed sender, uint128 amount);
-    event Collected(address indexed owner, uint256 amount);
+    event Collected(address indexed owner, uint128 amount);
 
     error Escape_PartMissing(address rollup, address bridge);
     error Escape_WindowIsZero();
@@ -250,11 +250,11 @@ contract Escape {
     /// @notice Pays out what jobs and channels left for `owner`. They are credited and not paid at once, so that one party that cannot take
     /// ETH does not hold up the other.
     function collect(address owner) external {
-        uint256 amount = credits[owner];
+        uint128 amount = credits[owner];
         if (amount == 0) revert Escape_NoCredit(owner);
         credits[owner] = 0;
         emit Collected(owner, amount);
-        bridge.release(owner, uint128(amount));
+        bridge.release(owner, amount);
     }
 
     // -------------------------------------------------------------------------------------------------- internal

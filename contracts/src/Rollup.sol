@@ -9,6 +9,7 @@ import { IRollup } from "./interfaces/IRollup.sol";
 import { IVerifierRouter } from "./interfaces/IVerifierRouter.sol";
 import { DataLog } from "./libraries/DataLog.sol";
 import { Encodings } from "./libraries/Encodings.sol";
+import { LocalChains } from "./libraries/LocalChains.sol";
 import { Poseidon2 } from "./libraries/Poseidon2.sol";
 import { PriorityQueue } from "./libraries/PriorityQueue.sol";
 import { WithdrawalTree } from "./libraries/WithdrawalTree.sol";
@@ -66,6 +67,8 @@ contract Rollup is IRollup, Governed {
 
     /// @notice Batches that may wait between commit and execution.
     uint64 public constant PENDING_BATCHES_MAX = 256;
+    /// @notice Shortest exit window where money is at stake.
+    uint64 private constant EXIT_WINDOW_MIN = 7 days;
     /// @notice L2 chain ids are below this, the largest that wallets in a browser hold exactly.
     uint64 private constant CHAIN_ID_LIMIT = 1 << 53;
 
@@ -178,7 +181,11 @@ contract Rollup is IRollup, Governed {
         _require(config.genesis.messageAcc == 0 && config.genesis.dataAcc == 0, "genesis accumulators");
         _require(Poseidon2.isCanonical(config.genesis.stateRoot), "genesis root");
         _require(config.operator != address(0) && config.sequencer != address(0), "operator");
-        _require(address(config.committee).code.length != 0 && address(config.router).code.length != 0, "part missing");
+        _require(config.bridge != address(0), "bridge");
+        // One timelock, and nobody's faster than what users were promised.
+        _requireSameGovernance(Governed(address(config.committee)));
+        _requireSameGovernance(Governed(address(config.router)));
+        _require(LocalChains.isLocal() || delays.exitWindow >= EXIT_WINDOW_MIN, "exit window");
         _require(config.fees.doubling != 0 && config.fees.perBlockMax != 0, "fees");
         // A late operator must be found late while others still have time to serve the queue.
         _require(delays.lateAfter < delays.queueExpiry && delays.proofDeadline < delays.queueExpiry, "delays");
@@ -530,6 +537,11 @@ contract Rollup is IRollup, Governed {
     function _send(address to, uint256 amount) private {
         (bool sent,) = to.call{ value: amount }("");
         if (!sent) revert Rollup_TransferFailed(to, amount);
+    }
+
+    function _requireSameGovernance(Governed part) private view {
+        bool isSame = part.governance() == governance && part.upgradeDelayMin() >= upgradeDelayMin;
+        _require(isSame, "governance of a part");
     }
 
     function _require(bool holds, string memory what) private pure {

@@ -47,8 +47,11 @@ contract ChainHandler is Network {
         _mine();
         vm.deal(ALICE, 1 ether);
         vm.prank(ALICE);
-        if (isCall) try rollup.requestCall{ value: 1 ether }(address(0x8001), amount, "call") { }
-            catch { } else try rollup.requestWithdrawal{ value: 1 ether }(BOB, amount) { } catch { }
+        if (isCall) {
+            try rollup.requestCall{ value: 1 ether }(address(0x8001), amount, "call") { } catch { }
+        } else {
+            try rollup.requestWithdrawal{ value: 1 ether }(BOB, amount) { } catch { }
+        }
         _watch();
     }
 

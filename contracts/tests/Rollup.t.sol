@@ -550,6 +550,22 @@ contract RollupTest is Network {
         new Rollup(config);
     }
 
+    function test_constructor_partOfAnotherGovernance_reverts() external {
+        Rollup.Config memory config = _config(address(bridge));
+        config.router = new VerifierRouter(timelock, QUEUE_EXPIRY, 1, verifier);
+        vm.expectRevert(abi.encodeWithSelector(Rollup.Rollup_BadConfig.selector, "governance of a part"));
+        new Rollup(config);
+    }
+
+    function test_constructor_shortExitWindowOnARealNetwork_reverts() external {
+        Rollup.Config memory config = _config(address(bridge));
+        config.delays.exitWindow = 7 days - 1;
+        new Rollup(config);
+        vm.chainId(1);
+        vm.expectRevert(abi.encodeWithSelector(Rollup.Rollup_BadConfig.selector, "exit window"));
+        new Rollup(config);
+    }
+
     function test_constructor_chainIdTooLarge_reverts() external {
         Rollup.Config memory config = _config(address(bridge));
         config.l2ChainId = 1 << 53;

@@ -121,6 +121,14 @@ pub enum DeployError {
         /// The delay given.
         got_s: u64,
     },
+    /// Certificates that may end before a chain whose operator is gone can be frozen and left.
+    #[error("a certificate need outlive its use by {got_s} s only, less than queue expiry plus exit window, {min_s} s: data could be gone before users are out")]
+    CertificateTooShort {
+        /// Queue expiry plus exit window.
+        min_s: u64,
+        /// The time given.
+        got_s: u64,
+    },
     /// L1 did not put a contract where the others expect it: another transaction of the deployer's came between.
     #[error("{contract} was deployed at {got} instead of {expected}; deploy again with no other transactions of the deployer under way")]
     WrongAddress {
@@ -156,7 +164,7 @@ pub enum DeployError {
 /// deployer's nonce and are checked once they are there.
 ///
 /// # Errors
-/// Refuses a timelock faster than the users' way out before anything is sent, and a development key on a chain that is not local
+/// Refuses a timelock faster than the users' way out, and certificates shorter than it, before anything is sent, and a development key on a chain that is not local
 /// before anything but the verifier is.
 pub async fn deploy<P: Provider<Ethereum> + Clone>(
     provider: &P,
@@ -167,6 +175,9 @@ pub async fn deploy<P: Provider<Ethereum> + Clone>(
     let upgrade_delay_min = config.delays.queueExpiry.saturating_add(config.delays.exitWindow);
     if config.governance.delay_s < upgrade_delay_min {
         return Err(DeployError::DelayTooShort { min_s: upgrade_delay_min, got_s: config.governance.delay_s });
+    }
+    if config.committee.remaining_min_s < upgrade_delay_min {
+        return Err(DeployError::CertificateTooShort { min_s: upgrade_delay_min, got_s: config.committee.remaining_min_s });
     }
     let sender = Sender { provider, deployer };
 

@@ -134,12 +134,16 @@ async fn a_development_key_is_refused_off_local_chains() {
 }
 
 #[tokio::test]
-async fn a_hasty_timelock_is_refused() {
+async fn hasty_timelocks_and_short_certificates_are_refused() {
     let world = World::start(31_337).await;
     let mut config = deployment(&world);
     config.governance.delay_s = 7_199;
     let refused = deploy(&world.provider, world.deployer, &config).await;
     assert!(matches!(refused, Err(DeployError::DelayTooShort { min_s: 7_200, got_s: 7_199 })), "{refused:?}");
+    let mut config = deployment(&world);
+    config.committee.remaining_min_s = 7_199;
+    let refused = deploy(&world.provider, world.deployer, &config).await;
+    assert!(matches!(refused, Err(DeployError::CertificateTooShort { min_s: 7_200, got_s: 7_199 })), "{refused:?}");
     assert_eq!(world.provider.get_transaction_count(world.deployer).await.expect("a nonce"), 0, "nothing was sent");
 }
 

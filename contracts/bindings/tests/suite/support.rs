@@ -173,7 +173,7 @@ pub(crate) fn deployment(world: &World) -> Deployment {
         committee: CommitteeSetup {
             signers: committee().iter().map(PrivateKeySigner::address).collect(),
             honest: 2,
-            remaining_min_s: 600,
+            remaining_min_s: 7_200,
             stake_lock_s: 7_200,
             stake_min: U256::ZERO,
         },
