@@ -15,6 +15,7 @@ pub mod cpu;
 #[cfg(test)]
 mod forge;
 pub mod image;
+pub mod inventory;
 pub mod keccak;
 pub mod memory;
 pub mod narrow;
@@ -27,6 +28,7 @@ pub mod proof;
 pub mod prove;
 pub mod quotient;
 pub mod secp256k1;
+pub mod security;
 pub mod shape;
 pub mod table;
 #[cfg(test)]
@@ -34,6 +36,8 @@ mod tests;
 pub mod trace;
 pub mod transfer;
 pub mod verify;
+#[cfg(test)]
+mod verify_tests;
 pub mod witness;
 
 /// The field that traces are over: p = 2^64 − 2^32 + 1. A 32-bit word is one element, and the product of two words is below p.

@@ -1,5 +1,7 @@
 //! Verifying a proof, from bytes that anybody may have sent.
 
+use std::sync::{Arc, OnceLock};
+
 use joule_protocol::{Digest, PublicValues};
 use p3_air::{Air, BaseAir};
 use p3_batch_stark::{
@@ -22,11 +24,37 @@ use crate::{
 };
 
 /// What a verifier must know of a program in one shape. Everything else follows from the shape.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct VerifyingKey {
     shape: Shape,
     cap: Cap,
+    /// What follows from the two, once it is asked for.
+    layout: Arc<OnceLock<Layout>>,
 }
+
+/// The tables and the layout of their buses, as the proof system's verifier takes them.
+struct Layout {
+    tables: Vec<JouleAir>,
+    common: CommonData<Config>,
+}
+
+impl core::fmt::Debug for VerifyingKey {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter
+            .debug_struct("VerifyingKey")
+            .field("shape", &self.shape)
+            .field("cap", &self.cap)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for VerifyingKey {
+    fn eq(&self, other: &Self) -> bool {
+        (self.shape, &self.cap) == (other.shape, &other.cap)
+    }
+}
+
+impl Eq for VerifyingKey {}
 
 /// Why a proof is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -106,8 +134,8 @@ impl Program {
 impl VerifyingKey {
     /// The key with this preprocessed commitment.
     #[must_use]
-    pub const fn new(shape: Shape, cap: Cap) -> Self {
-        Self { shape, cap }
+    pub fn new(shape: Shape, cap: Cap) -> Self {
+        Self { shape, cap, layout: Arc::default() }
     }
 
     /// The shape.
@@ -172,13 +200,16 @@ impl VerifyingKey {
                 return Err(VerifyError::Height { table, expected, got });
             }
         }
-        let tables = self.shape.tables_without_image();
-        let common = self.common_data(&tables);
+        let Layout { tables, common } = self.layout.get_or_init(|| {
+            let tables = self.shape.tables_without_image();
+            let common = self.common_data(&tables);
+            Layout { tables, common }
+        });
         let public_values: Vec<Vec<Felt>> = tables
             .iter()
             .map(|table| if table.name() == TableName::Output { public_values.to_vec() } else { Vec::new() })
             .collect();
-        verify_batch(&profile.config(), &tables, &proof.batch, &public_values, &common)
+        verify_batch(&profile.config(), tables, &proof.batch, &public_values, common)
             .map_err(|error| VerifyError::Refused(error.to_string()))
     }
 }
