@@ -1,0 +1,36 @@
+# Everything a stranger needs, each with the plain cargo command behind it.
+#
+# Builds go to one folder outside of the checkout, so that a fresh clone does not compile its dependencies again.
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/joule/target
+
+.PHONY: test check unit contracts book prerequisites image keys
+
+## Runs every check and test: what CI runs.
+test: prerequisites check unit contracts
+
+## Says what is missing and how to get it.
+prerequisites:
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs"; exit 1; }
+	@command -v cc >/dev/null || { echo "a C compiler is missing: apt-get install build-essential"; exit 1; }
+
+## Format, lints, documentation: cargo fmt, cargo clippy, cargo doc.
+check:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+## The tests: cargo test --workspace.
+unit:
+	cargo test --workspace --locked
+
+## The contracts' own tests, with forge; needs Node. Rust users work with the committed artefacts and need neither.
+contracts:
+	contracts/test/run
+
+## The book as web pages, in circuits/book/book: cargo install mdbook.
+book:
+	mdbook build circuits/book
+
+## Builds the kernel's image anew. Never needed to use the project: the image is committed.
+image:
+	circuits/kernel/image/build

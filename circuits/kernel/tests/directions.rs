@@ -1,0 +1,101 @@
+//! Imports point one way, and what is true depends on nothing that may fail: invariants 3 and 4 of the README.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Folder of a crate, and the crates of this workspace that it may depend on outside of its tests.
+const DIRECTIONS: &[(&str, &[&str])] = &[
+    ("circuits/protocol", &[]),
+    ("circuits/kernel", &["joule-protocol"]),
+    ("circuits/machine", &["joule-protocol"]),
+    ("circuits/tables", &["joule-protocol", "joule-machine"]),
+    ("circuits/recursion", &["joule-protocol", "joule-machine", "joule-tables"]),
+    ("circuits/wrap", &["joule-protocol", "joule-recursion"]),
+    ("node/state", &["joule-protocol", "joule-kernel"]),
+    ("node/workload", &["joule-protocol", "joule-kernel", "joule-state"]),
+    ("contracts/bindings", &["joule-protocol"]),
+    ("dac/committee", &["joule-protocol", "joule-contracts"]),
+    ("testnet/l1", &["joule-contracts"]),
+    ("prover/engine", &["joule-protocol", "joule-machine", "joule-tables", "joule-recursion", "joule-wrap"]),
+    (
+        "prover/cli",
+        &[
+            "joule-protocol",
+            "joule-kernel",
+            "joule-machine",
+            "joule-tables",
+            "joule-recursion",
+            "joule-wrap",
+            "joule-state",
+            "joule-workload",
+            "joule-prover-engine",
+        ],
+    ),
+];
+
+/// Libraries of runtimes, clocks, networks and disks, which nothing in circuits/ may use.
+const OUTSIDE_WORLD: &[&str] = &["tokio", "alloy", "libp2p", "rocksdb", "axum", "jsonrpsee", "revm", "reqwest"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Names in the `[dependencies]` section of a manifest.
+fn dependencies(manifest: &str) -> Vec<String> {
+    let section = manifest.lines().skip_while(|line| line.trim() != "[dependencies]").skip(1);
+    section
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| line.split(['.', '=', ' ']).next())
+        .filter(|name| !name.is_empty() && !name.starts_with('#'))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn imports_point_one_way() {
+    let workspace = fs::read_to_string(root().join("Cargo.toml")).expect("the workspace's manifest");
+    let members =
+        workspace.lines().skip_while(|line| !line.starts_with("members")).skip(1).take_while(|line| *line != "]");
+    for member in members.map(|line| line.trim().trim_matches(['"', ','])) {
+        let (_, allowed) = DIRECTIONS
+            .iter()
+            .find(|(folder, _)| *folder == member)
+            .unwrap_or_else(|| panic!("{member} is a crate without a direction: add it to DIRECTIONS"));
+        let manifest = fs::read_to_string(root().join(member).join("Cargo.toml")).expect("a member has a manifest");
+        for dependency in dependencies(&manifest) {
+            let is_ours = dependency.starts_with("joule-");
+            assert!(!is_ours || allowed.contains(&dependency.as_str()), "{member} must not depend on {dependency}");
+            let is_outside = OUTSIDE_WORLD.contains(&dependency.as_str());
+            assert!(!is_outside || !member.starts_with("circuits/"), "{member} must not depend on {dependency}");
+        }
+    }
+}
+
+#[test]
+fn constraints_import_no_trace_code() {
+    fn visit(folder: &Path, found: &mut usize) {
+        for entry in fs::read_dir(folder).expect("a folder of sources").map(|entry| entry.expect("an entry").path()) {
+            if entry.is_dir() {
+                visit(&entry, found);
+            } else if entry.file_name().is_some_and(|name| name == "constraints.rs") {
+                *found += 1;
+                let text = fs::read_to_string(&entry).expect("a source file");
+                let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+                for line in code.take_while(|line| !line.contains("#[cfg(test)]")) {
+                    // The machine's layout and its image format are what is proven; its interpreter and records are how.
+                    let machine = line.replace("joule_machine::layout", "").replace("joule_machine::Image", "");
+                    assert!(
+                        !line.contains("trace::") && !machine.contains("joule_machine"),
+                        "{} imports trace code or the interpreter: {line}",
+                        entry.display()
+                    );
+                }
+            }
+        }
+    }
+    let mut found = 0;
+    visit(&root().join("circuits/tables/src"), &mut found);
+    assert!(found > 0, "the tables have constraints");
+}

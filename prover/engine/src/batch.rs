@@ -1,0 +1,208 @@
+//! A whole batch: the tree of steps, resumable at each.
+
+use std::{fmt, time::Instant};
+
+use joule_protocol::{Digest, Hash, PublicValues};
+use joule_recursion::aggregate::Child;
+use joule_wrap::WrapProof;
+use sha2::{Digest as _, Sha256};
+
+use crate::{ArtefactStore, Engine, EngineError, Progress, SegmentInput};
+
+/// One step of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Run a segment and prove its tables.
+    Tables {
+        /// Position of the segment.
+        segment: usize,
+    },
+    /// Verify its table proof in a circuit, and lift it.
+    Segment {
+        /// Position of the segment.
+        segment: usize,
+    },
+    /// Merge two neighbours, or pass one on.
+    Merge {
+        /// Height in the tree, from 1.
+        level: usize,
+        /// Position in its level.
+        position: usize,
+    },
+    /// Make the last merge small.
+    Shrink,
+    /// Make it one Groth16 proof.
+    Wrap,
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tables { segment } => write!(formatter, "tables-{segment}"),
+            Self::Segment { segment } => write!(formatter, "segment-{segment}"),
+            Self::Merge { level, position } => write!(formatter, "merge-{level}-{position}"),
+            Self::Shrink => formatter.write_str("shrink"),
+            Self::Wrap => formatter.write_str("wrap"),
+        }
+    }
+}
+
+/// What L1 takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchProof {
+    /// The proof.
+    pub proof: WrapProof,
+    /// What it says.
+    pub statement: PublicValues,
+}
+
+impl Engine {
+    /// What the artefacts of a batch depend on: program, profile and all input.
+    #[must_use]
+    pub fn context(&self, segments: &[SegmentInput]) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        hasher.update(self.program_hash().to_hash().0);
+        hasher.update(self.profile().name());
+        for segment in segments {
+            hasher.update((segment.input.len() as u64).to_be_bytes());
+            segment.input.iter().for_each(|word| hasher.update(word.to_be_bytes()));
+            hasher.update((segment.siblings.len() as u64).to_be_bytes());
+            segment.siblings.iter().flatten().flatten().for_each(|element| hasher.update(element.to_be_bytes()));
+        }
+        hasher.finalize().into()
+    }
+
+    /// Proves a batch up to the wrap, keeping every step's result in `store`.
+    ///
+    /// # Errors
+    /// [`EngineError`] of the first step that fails; what was done before it is kept.
+    pub fn prove_batch(
+        &self,
+        segments: &[SegmentInput],
+        store: &ArtefactStore,
+        progress: &impl Progress,
+    ) -> Result<BatchProof, EngineError> {
+        let merged = self.merge_batch(segments, store, progress)?;
+        let last = step(
+            store,
+            progress,
+            &Task::Shrink,
+            |bytes| self.decode_last(bytes),
+            || self.shrink(&merged),
+            |last| last.to_bytes(),
+        )?;
+        let task = Task::Wrap;
+        progress.begin(&task);
+        let start = Instant::now();
+        let (proof, statement) = self.wrap(&last)?;
+        progress.end(&task, Some(start.elapsed()));
+        Ok(BatchProof { proof, statement })
+    }
+
+    /// Proves a batch up to its last merge.
+    ///
+    /// # Errors
+    /// As [`Engine::prove_batch`].
+    pub fn merge_batch(
+        &self,
+        segments: &[SegmentInput],
+        store: &ArtefactStore,
+        progress: &impl Progress,
+    ) -> Result<Child, EngineError> {
+        if segments.is_empty() {
+            return Err(EngineError::NoSegments);
+        }
+        let mut nodes = Vec::with_capacity(segments.len());
+        for (position, input) in segments.iter().enumerate() {
+            let child = step(
+                store,
+                progress,
+                &Task::Segment { segment: position },
+                |bytes| self.decode_child(bytes),
+                || self.prove_one(position, input, store, progress),
+                Self::encode_child,
+            )?;
+            if let Some(before) = nodes.last() {
+                let (before, after) = (Self::statement_of(before)?, Self::statement_of(&child)?);
+                if before.to != after.from || before.chain_id != after.chain_id {
+                    return Err(EngineError::NotNeighbours { position });
+                }
+            }
+            nodes.push(child);
+        }
+        // The shrink takes a merge and nothing else, so a single segment is merged too.
+        let mut level = 0;
+        while level == 0 || nodes.len() > 1 {
+            level += 1;
+            let mut above = Vec::with_capacity(nodes.len().div_ceil(2));
+            for (position, pair) in nodes.chunks(2).enumerate() {
+                above.push(step(
+                    store,
+                    progress,
+                    &Task::Merge { level, position },
+                    |bytes| self.decode_child(bytes),
+                    || self.merge(&pair[0], pair.get(1)),
+                    Self::encode_child,
+                )?);
+            }
+            nodes = above;
+        }
+        Ok(nodes.swap_remove(0))
+    }
+
+    /// From a segment's input to its lifted proof.
+    fn prove_one(
+        &self,
+        segment: usize,
+        input: &SegmentInput,
+        store: &ArtefactStore,
+        progress: &impl Progress,
+    ) -> Result<Child, EngineError> {
+        let tables = step(
+            store,
+            progress,
+            &Task::Tables { segment },
+            |bytes| {
+                let (statement, proof) = split_statement(bytes)?;
+                self.read_tables(statement, proof)
+            },
+            || Ok(self.prove_tables(input)?.0),
+            |tables| [tables.statement.encode().as_slice(), &tables.proof.encode()].concat(),
+        )?;
+        let (shape, proof) = self.prove_segment(&tables)?;
+        self.lift(shape, &proof)
+    }
+}
+
+/// A statement's 104 bytes in front of a proof.
+fn split_statement(bytes: &[u8]) -> Result<(PublicValues, &[u8]), EngineError> {
+    let refused = |reason: &str| EngineError::Refused { layer: "table", reason: reason.to_owned() };
+    let (statement, proof) = bytes.split_at_checked(104).ok_or_else(|| refused("it is cut off"))?;
+    let hash = |from: usize| Hash(statement[from..from + 32].try_into().expect("32 bytes"));
+    let program = Digest::from_hash(hash(0)).map_err(|error| refused(&error.to_string()))?;
+    let chain_id = u64::from_be_bytes(statement[32..40].try_into().expect("eight bytes"));
+    Ok((PublicValues { program, chain_id, from: hash(40), to: hash(72) }, proof))
+}
+
+/// Does one step, or takes its result from the store if it is there and verifies.
+fn step<T>(
+    store: &ArtefactStore,
+    progress: &impl Progress,
+    task: &Task,
+    read: impl FnOnce(&[u8]) -> Result<T, EngineError>,
+    make: impl FnOnce() -> Result<T, EngineError>,
+    encode: impl FnOnce(&T) -> Vec<u8>,
+) -> Result<T, EngineError> {
+    let name = task.to_string();
+    progress.begin(task);
+    if let Some(bytes) = store.load(&name)? {
+        let kept = read(&bytes)?;
+        progress.end(task, None);
+        return Ok(kept);
+    }
+    let start = Instant::now();
+    let made = make()?;
+    store.save(&name, &encode(&made))?;
+    progress.end(task, Some(start.elapsed()));
+    Ok(made)
+}
