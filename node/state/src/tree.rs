@@ -203,7 +203,7 @@ impl<S: Store> StateTree<S> {
         if changes.leaf_count == LEAVES_MAX {
             return Err(TreeError::Full);
         }
-        if !changes.leaves.last().is_some_and(|(last, _)| *last >= found) {
+        if changes.leaves.last().is_none_or(|(last, _)| *last < found) {
             changes.leaves.push((found, leaf));
         }
         let (_, before) = changes.leaves.last_mut().expect("the predecessor is there");

@@ -24,6 +24,9 @@ pub struct BlockItems {
 
 type Siblings = [Digest; TREE_DEPTH];
 
+/// The leaves that hints speak of, as they are before the block; `None` marks an absent one.
+type HintedLeaves = BTreeMap<Key, Option<Leaf>>;
+
 /// Executes a block on the state before it and records the hints for the proven image: leaves, openings, and the siblings of every tree update in the
 /// order in which the kernel makes them.
 ///
@@ -98,11 +101,8 @@ pub fn witness_segment<S: Store>(
     Ok((SegmentWitness { input: write_input(chain_id, from, &inputs), siblings }, checkpoint))
 }
 
-/// The leaves a block's openings need, by rising key; `None` marks an absent one.
-fn hints<S: Store>(
-    tree: &StateTree<S>,
-    opened: &[Key],
-) -> Result<(BlockWitness, BTreeMap<Key, Option<Leaf>>), TreeError<S::Error>> {
+/// The leaves a block's openings need, by rising key.
+fn hints<S: Store>(tree: &StateTree<S>, opened: &[Key]) -> Result<(BlockWitness, HintedLeaves), TreeError<S::Error>> {
     let mut leaves = BTreeMap::new();
     for key in opened.iter().collect::<BTreeSet<_>>() {
         let (found, leaf) = tree.leaf_or_predecessor(key)?;
@@ -130,7 +130,7 @@ fn hints<S: Store>(
 /// Replays the kernel's updates, which go by rising key: present leaves, read or written, and new ones behind their predecessor.
 fn record_siblings<S: Store>(
     tree: &StateTree<S>,
-    leaves: &BTreeMap<Key, Option<Leaf>>,
+    leaves: &HintedLeaves,
     changes: &Changes,
 ) -> Result<Vec<Siblings>, TreeError<S::Error>> {
     let changed: BTreeMap<Key, Leaf> = changes.leaves.iter().copied().collect();
