@@ -97,8 +97,7 @@ fn signed_by_alloy(cases: &Value, case: &Value, calldata: &[u8]) -> Signed {
     let (to, value) = (TxKind::Call(address(case, "to").0.into()), U256::from(number::<u128>(case, "value")));
     let input = calldata.to_vec().into();
     let (signing_hash, envelope) = if is_legacy(case) {
-        let transaction =
-            TxLegacy { chain_id: Some(chain_id), nonce, gas_price: fee_max, gas_limit, to, value, input };
+        let transaction = TxLegacy { chain_id: Some(chain_id), nonce, gas_price: fee_max, gas_limit, to, value, input };
         let digest = transaction.signature_hash();
         let signature = signer.sign_hash_sync(&digest).expect("alloy signs");
         (digest, TxEnvelope::from(transaction.into_signed(signature)))
@@ -163,11 +162,8 @@ fn check_own_encoding(cases: &Value, case: &Value, signed: &Signed) {
         data: envelope.data,
     };
     let sign = |digest| sign(&digest, &secret);
-    let own = if is_legacy(case) {
-        encode_legacy::<Native>(&fields, sign)
-    } else {
-        encode_eip1559::<Native>(&fields, sign)
-    };
+    let own =
+        if is_legacy(case) { encode_legacy::<Native>(&fields, sign) } else { encode_eip1559::<Native>(&fields, sign) };
     assert_eq!(own, signed.raw, "{}", text(case, "name"));
 }
 
@@ -264,9 +260,8 @@ fn digest_of(case: &Value) -> (Domain, Hash, Hash) {
             paid: number(message, "paid"),
         }
         .struct_hash::<Native>(),
-        "DeviceConsent" => {
-            DeviceConsent { device: address(message, "device"), owner: address(message, "owner") }.struct_hash::<Native>()
-        }
+        "DeviceConsent" => DeviceConsent { device: address(message, "device"), owner: address(message, "owner") }
+            .struct_hash::<Native>(),
         other => panic!("{other} is no message"),
     };
     (domain, struct_hash, domain.digest::<Native>(&struct_hash))

@@ -1,6 +1,8 @@
 //! The Solidity interfaces in `contracts/src/l2`, read by another implementation of ABI and EIP-712, and the kernel agree on every selector, topic, layout
 //! and digest.
 
+#![allow(clippy::too_many_arguments, reason = "alloy makes a function of an event's parameters")]
+
 use std::collections::BTreeSet;
 
 use alloy::{
