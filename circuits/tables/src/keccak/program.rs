@@ -31,7 +31,7 @@ pub const fn round_constants() -> [u64; ROUNDS] {
                 constants[round] |= 1 << CONSTANT_BITS[j];
             }
             // x^8 + x^6 + x^5 + x^4 + 1.
-            register = register << 1 ^ (register >> 7) * 0x71;
+            register = (register << 1) ^ ((register >> 7) * 0x71);
             j += 1;
         }
         round += 1;

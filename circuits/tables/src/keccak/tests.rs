@@ -118,9 +118,9 @@ fn graft(from: usize) -> impl Fn(&mut Trace) {
             let after =
                 super::trace::chi(&core::array::from_fn(|lane| u64::from(low[lane]) | u64::from(high[lane]) << 32));
             edit(t, row, |row| {
-                for lane in 0..LANES {
-                    row.after[lane] = Felt::from_u32(after[lane] as u32);
-                    row.after[LANES + lane] = Felt::from_u32((after[lane] >> 32) as u32);
+                for (lane, after) in after.into_iter().enumerate() {
+                    row.after[lane] = Felt::from_u32(after as u32);
+                    row.after[LANES + lane] = Felt::from_u32((after >> 32) as u32);
                 }
                 for (flipped, bit) in row.flipped.iter_mut().zip(CONSTANT_BITS) {
                     *flipped = Felt::from_u64(after[0] >> bit & 1);

@@ -105,10 +105,6 @@ fn values<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, next: &Row<AB>, doe
     }
 
     let fixed = |value: U256| value.limbs().map(|limb| row.is_real * Felt::from_u16(limb));
-    let choice = |point: fn(&Start) -> U256| {
-        let limbs = STARTS.each_ref().map(|start| point(start).limbs());
-        core::array::from_fn::<AB::Expr, LIMBS, _>(|k| chosen::<AB>(row, |index| limbs[index][k]))
-    };
     let less_one = |value: U256| value.overflowing_sub(U256::ONE).0;
     // 1 where there is a point R, p − 1 where not.
     let minus_one = less_one(PRIME.value).limbs();
@@ -116,9 +112,11 @@ fn values<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, next: &Row<AB>, doe
         let plus = row.is_liftable * Felt::from_bool(k == 0);
         plus + (row.is_real - row.is_liftable) * Felt::from_u16(minus_one[k])
     });
+    let [nothing_x, nothing_y] = chosen::<AB>(row, |start| start.nothing);
+    let [generator_x, generator_y] = chosen::<AB>(row, |start| start.generator);
     let constants = [
-        (Constant::Nothing, choice(|start| start.nothing.x), Some(choice(|start| start.nothing.y))),
-        (Constant::Generator, choice(|start| start.generator.x), Some(choice(|start| start.generator.y))),
+        (Constant::Nothing, nothing_x, Some(nothing_y)),
+        (Constant::Generator, generator_x, Some(generator_y)),
         (Constant::Units, fixed(U256::ONE), Some(fixed(U256::ZERO))),
         (Constant::SevenAndOrder, fixed(U256::from_u64(7)), Some(fixed(less_one(ORDER.value)))),
         (Constant::HalfAndPrime, fixed(HALF_ORDER), Some(fixed(less_one(PRIME.value)))),
@@ -183,46 +181,39 @@ fn ladder<AB: TableBuilder>(builder: &mut AB, row: &Row<AB>, next: &Row<AB>, doe
     let is_on = does.is_step * (does.origins[correction] * (row.is_finite - row.is_liftable) + row.is_liftable);
     builder.assert_zero_named(is_on - row.is_on, "K14 steps are made where they make sense");
 
-    let origins: [(Origin, fn(&Start) -> Point); 3] = [
-        (Origin::Start, |start| start.start),
-        (Origin::StartWithGenerator, |start| start.start_with_generator),
-        (Origin::Correction, |start| start.correction),
+    let origins = [
+        (Origin::Start, chosen::<AB>(row, |start| start.start)),
+        (Origin::StartWithGenerator, chosen::<AB>(row, |start| start.start_with_generator)),
+        (Origin::Correction, chosen::<AB>(row, |start| start.correction)),
     ];
     for (origin, point) in origins {
-        let limbs = STARTS.each_ref().map(|start| [point(start).x.limbs(), point(start).y.limbs()]);
-        for k in 0..LIMBS {
-            for (coordinate, cell) in [row.a[k], row.b[k]].into_iter().enumerate() {
-                let expected = chosen::<AB>(row, |index| limbs[index][coordinate][k]);
-                builder.assert_zero_named(
-                    does.origins[origin as usize] * (expected - cell),
-                    "K15 a run of steps starts from its origin",
-                );
-            }
+        for (cell, expected) in row.a.into_iter().chain(row.b).zip(point.into_iter().flatten()) {
+            builder.assert_zero_named(
+                does.origins[origin as usize] * (expected - cell),
+                "K15 a run of steps starts from its origin",
+            );
         }
     }
     // A row that selects is followed by the step that adds what is selected. Only the ladder's first step starts afresh.
     let goes_on = does.selects * (AB::Expr::ONE - then.origins[Origin::Start as usize]);
-    let infinity = STARTS.each_ref().map(|start| [start.infinity.x.limbs(), start.infinity.y.limbs()]);
-    for k in 0..LIMBS {
-        for (coordinate, (sum, (this, that))) in
-            [(row.c[k], (row.a[k], next.a[k])), (row.d[k], (row.b[k], next.b[k]))].into_iter().enumerate()
-        {
-            builder.assert_zero_named(goes_on.clone() * (that - sum), "K16 the next step doubles this sum");
-            // The row between the ladder and the correction.
-            let is_end = then.origins[correction];
-            builder.assert_zero_named(is_end * (this - sum), "K17 the correction adds the ladder's end");
-            let expected = chosen::<AB>(row, |index| infinity[index][coordinate][k]);
-            builder.assert_zero_named(
-                is_end * (row.is_liftable - row.is_finite) * (expected - sum),
-                "K18 Q is infinity only if the ladder ends with a multiple of its start",
-            );
-        }
-        for coordinate in [next.c[k], next.d[k]] {
-            builder.assert_zero_named(
-                does.origins[correction] * (AB::Expr::ONE - row.is_finite) * coordinate,
-                "K19 without a key its coordinates are zero",
-            );
-        }
+    // The row between the ladder and the correction.
+    let is_end = then.origins[correction];
+    let sums = row.c.into_iter().chain(row.d);
+    let points = row.a.into_iter().chain(row.b).zip(next.a.into_iter().chain(next.b));
+    let infinity = chosen::<AB>(row, |start| start.infinity).into_iter().flatten();
+    for ((sum, (this, that)), expected) in sums.zip(points).zip(infinity) {
+        builder.assert_zero_named(goes_on.clone() * (that - sum), "K16 the next step doubles this sum");
+        builder.assert_zero_named(is_end * (this - sum), "K17 the correction adds the ladder's end");
+        builder.assert_zero_named(
+            is_end * (row.is_liftable - row.is_finite) * (expected - sum),
+            "K18 Q is infinity only if the ladder ends with a multiple of its start",
+        );
+    }
+    for coordinate in next.c.into_iter().chain(next.d) {
+        builder.assert_zero_named(
+            does.origins[correction] * (AB::Expr::ONE - row.is_finite) * coordinate,
+            "K19 without a key its coordinates are zero",
+        );
     }
 
     for (bit, next_bit, word, next_word) in
@@ -348,9 +339,15 @@ fn word<AB: TableBuilder>(row: &Row<AB>, half: usize) -> AB::Expr {
     row.c[2 * half] + row.c[2 * half + 1] * Felt::from_u32(1 << 16)
 }
 
-/// The limb that belongs to the starting point chosen; 0 without a call.
-fn chosen<AB: TableBuilder>(row: &Row<AB>, limb: impl Fn(usize) -> u16) -> AB::Expr {
-    row.choice.iter().enumerate().map(|(index, &choice)| choice * Felt::from_u16(limb(index))).sum()
+/// The limbs of a point that belongs to the starting point chosen; zeros without a call.
+fn chosen<AB: TableBuilder>(row: &Row<AB>, point: impl Fn(&Start) -> Point) -> [[AB::Expr; LIMBS]; 2] {
+    let limbs = STARTS.each_ref().map(|start| [point(start).x.limbs(), point(start).y.limbs()]);
+    core::array::from_fn(|coordinate| {
+        core::array::from_fn(|k| {
+            let choices = row.choice.iter().zip(&limbs);
+            choices.map(|(&choice, point)| choice * Felt::from_u16(point[coordinate][k])).sum()
+        })
+    })
 }
 
 /// A carry in [−2^31, 2^31), given that its limbs are below 2^16.

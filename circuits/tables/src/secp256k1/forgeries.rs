@@ -447,7 +447,7 @@ fn every_cell_is_bound() {
     for row in kinds {
         let before = look(&trace, row);
         assert!(before.0);
-        for column in 0..trace.width {
+        for (column, name) in names.iter().enumerate() {
             if is_free(row, column) {
                 continue;
             }
@@ -455,7 +455,7 @@ fn every_cell_is_bound() {
             let value = trace.values[cell];
             trace.values[cell] = value + Felt::ONE;
             if look(&trace, row) == before {
-                free.insert(format!("{:?}: {}", program[row], names[column].split('[').next().unwrap_or_default()));
+                free.insert(format!("{:?}: {}", program[row], name.split('[').next().unwrap_or_default()));
             }
             trace.values[cell] = value;
         }

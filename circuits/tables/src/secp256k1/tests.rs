@@ -216,11 +216,28 @@ fn edges_have_traces() {
     }
 }
 
+/// The ladder's sum is a · S and what the bits say, for a = 3 · 2^k − 2. An exceptional addition would relate a multiple of S to G and R; were
+/// that multiple zero, one R could be exceptional for every starting point.
+#[test]
+fn exceptional_additions_involve_the_starting_point() {
+    let two = U256::from_u64(2);
+    let mut multiple = U256::ONE;
+    for _ in 0..=256 {
+        // T = ±A, and 2A + T.
+        for exceptional in
+            [ORDER.sub(multiple, two), ORDER.add(multiple, two), ORDER.add(ORDER.add(multiple, multiple), two)]
+        {
+            assert_ne!(exceptional, U256::ZERO);
+        }
+        multiple = ORDER.add(ORDER.add(multiple, multiple), two);
+    }
+}
+
 /// A signature made so that the sum from the first starting point runs into an exceptional addition.
 #[test]
 fn another_starting_point_helps() {
     let start = &STARTS[0];
-    // R = S: doubling S and adding R is exceptional. R = 2S + G/2 − …: any relation will do; these two are the simplest.
+    // R = ±S: the very first step is exceptional.
     for point in [start.start, start.start.negated()] {
         let parity = (point.y.0[0] & 1) as u32;
         let event = event(number(3), point.x, U256::from_u64(77), parity);

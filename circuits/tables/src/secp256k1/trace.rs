@@ -40,9 +40,9 @@ pub enum CurveError {
         /// The clock of the call.
         clock: u32,
         /// Status, x, y.
-        expected: (u32, U256, U256),
+        expected: Box<(u32, U256, U256)>,
         /// What is in the record.
-        got: (u32, U256, U256),
+        got: Box<(u32, U256, U256)>,
     },
 }
 
@@ -229,7 +229,11 @@ impl Claim {
         let of_key = |name: Name| claim.values[name as usize];
         let expected = (u32::from(claim.ladder.key.is_some()), of_key(Name::KeyX), of_key(Name::KeyY));
         let got = (event.words[25].after, integer(26), integer(34));
-        if expected == got { Ok(claim) } else { Err(CurveError::WrongOutput { clock, expected, got }) }
+        if expected == got {
+            Ok(claim)
+        } else {
+            Err(CurveError::WrongOutput { clock, expected: Box::new(expected), got: Box::new(got) })
+        }
     }
 
     /// The truth about a hash, an r and an s that are not 0, and a parity. `None` where every starting point leads to an exceptional addition.

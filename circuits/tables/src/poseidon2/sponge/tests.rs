@@ -78,9 +78,7 @@ fn permuted(row: &SpongeColumns<Felt>) -> [Felt; 8] {
 fn store(trace: &mut Trace, row: usize, digest: [Felt; 4]) {
     for index in 0..4 {
         edit(trace, row + index, |columns| {
-            for place in 0..4 - index {
-                columns.output[place] = digest[index + place];
-            }
+            columns.output[..4 - index].copy_from_slice(&digest[index..]);
             let element = digest[index].as_canonical_u64();
             columns.words[2] = Felt::from_u32(element as u32);
             columns.words[3] = Felt::from_u32((element >> 32) as u32);
@@ -266,7 +264,7 @@ fn forgeries_are_caught() {
                 },
                 By::These(&["RANGE", "S10", "S16", "MEMORY"]),
             ),
-            forgery("permutes wrongly", |t| store_output(t), By::These(&["PERMUTATION", "TRANSFER"])),
+            forgery("permutes wrongly", store_output, By::These(&["PERMUTATION", "TRANSFER"])),
         ],
     );
 }
