@@ -65,6 +65,21 @@ contract GasTest is BlsNetwork, FrozenNetwork {
         _measure("execute", STRANGER, address(rollup), call, 0);
     }
 
+    function test_gas_postData() external {
+        _fresh();
+        bytes memory chunk = new bytes(100_000);
+        for (uint256 i = 0; i < chunk.length; ++i) {
+            chunk[i] = bytes1(uint8(i | 1));
+        }
+        bytes memory chunks = bytes.concat(bytes4(uint32(chunk.length)), chunk);
+        bytes memory call = abi.encodeCall(Rollup.postData, (0, 0, chunks));
+        vm.cool(address(rollup));
+        vm.prank(STRANGER, STRANGER);
+        (bool done,) = address(rollup).call(call);
+        assertTrue(done, "posted");
+        _snapshot("posting 100,000 bytes of data", call);
+    }
+
     function test_gas_claim() external {
         _fresh();
         _deposit(ALICE, ALICE, 300 ether);
@@ -159,6 +174,11 @@ contract GasTest is BlsNetwork, FrozenNetwork {
         vm.prank(from);
         (bool done,) = to.call{ value: value }(call);
         assertTrue(done, name);
+        _snapshot(name, call);
+    }
+
+    /// @dev The last call as a transaction of its own.
+    function _snapshot(string memory name, bytes memory call) private {
         (uint256 zeros, uint256 others) = _count(call);
         uint256 used = vm.lastCallGas().gasTotalUsed + 21_000 + 4 * zeros + 16 * others;
         uint256 floor = 21_000 + 10 * zeros + 40 * others;
