@@ -12,7 +12,10 @@ pub trait Crypto: Hashing {
 
 /// The address of a public key (x ‖ y).
 pub fn address_of<C: Hashing>(public_key: &[u8; 64]) -> Address {
-    Address(C::keccak256(public_key).0[12..].try_into().expect("twenty bytes"))
+    // Copied into its place: an array made on the way would not be aligned, and the image would copy it byte by byte.
+    let mut address = Address::ZERO;
+    address.0.copy_from_slice(&C::keccak256(public_key).0[12..]);
+    address
 }
 
 /// The address whose key made `signature` on `digest`.

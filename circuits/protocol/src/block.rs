@@ -215,11 +215,17 @@ impl ChunkWriter {
             Kind::Job | Kind::Channel => &key.words()[..],
             Kind::Account | Kind::Device | Kind::Chain => &key.words()[..6],
         };
-        object.with_words(|words| {
-            for word in key_words.iter().chain(words) {
-                self.bytes.extend_from_slice(&word.to_be_bytes());
-            }
-        });
+        self.words(key_words);
+        object.with_words(|words| self.words(words));
+    }
+
+    /// Appends words, most significant byte first. Made whole before they are appended, which costs the image half of appending them one by one.
+    fn words(&mut self, words: &[u32]) {
+        let mut big_endian = [[0; 4]; Object::WORDS_MAX];
+        for (bytes, word) in big_endian.iter_mut().zip(words) {
+            *bytes = word.to_be_bytes();
+        }
+        self.bytes.extend_from_slice(big_endian[..words.len()].as_flattened());
     }
 
     /// Ends the chunk, given the number of entries of each section.

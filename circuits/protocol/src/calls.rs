@@ -36,7 +36,15 @@ impl SystemContract {
 
     /// The system contract at `address`, if there is one.
     pub fn at(address: &Address) -> Option<Self> {
-        Self::ALL.into_iter().find(|contract| contract.address() == *address)
+        // By words, and not by comparing addresses: the image asks this of every transaction.
+        let word = |i: usize| u32::from_be_bytes([address.0[i], address.0[i + 1], address.0[i + 2], address.0[i + 3]]);
+        match (word(0) | word(4) | word(8) | word(12), word(16)) {
+            (0, 0x8001) => Some(Self::Jobs),
+            (0, 0x8002) => Some(Self::Devices),
+            (0, 0x8003) => Some(Self::Channels),
+            (0, 0x8004) => Some(Self::Bridge),
+            _ => None,
+        }
     }
 }
 

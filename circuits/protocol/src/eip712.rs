@@ -174,7 +174,7 @@ pub struct DeviceConsent {
 impl DeviceConsent {
     /// The EIP-712 struct hash.
     pub fn struct_hash<H: Hashing>(&self) -> Hash {
-        let words = WordWriter::<{ 3 * 32 }>::new();
+        let mut words = WordWriter::<{ 3 * 32 }>::new();
         words.put(&type_hash::DEVICE_CONSENT.0).put(&self.device.0).put(&self.owner.0).hash::<H>()
     }
 }

@@ -200,21 +200,26 @@ impl<'a> Envelope<'a> {
         let gas_limit = rlp::u64(input).map_err(malformed)?;
         let to = match rlp::string(input).map_err(malformed)? {
             [] => return Err(Refusal::ContractCreation),
-            to => Address(to.try_into().map_err(|_| malformed("the recipient is not 20 bytes"))?),
+            to if to.len() == 20 => {
+                let mut address = Address::ZERO;
+                address.0.copy_from_slice(to);
+                address
+            }
+            _ => return Err(malformed("the recipient is not 20 bytes")),
         };
         let value = rlp::u256(input).map_err(malformed)?;
-        let (high, low) = value.split_at(16);
+        let (high, low) = value.0.split_at(16);
         let low = u128::from_be_bytes(low.try_into().expect("sixteen bytes"));
         if high.iter().any(|&byte| byte != 0) || low >= AMOUNT_MAX {
-            return Err(Refusal::ValueTooLarge { got: Hash(value) });
+            return Err(Refusal::ValueTooLarge { got: value });
         }
         let data = rlp::string(input).map_err(malformed)?;
         Ok((gas_limit, to, low, data))
     }
 
     fn decode_signature(input: &mut &'a [u8], is_odd: bool, v: u64) -> Result<Signature, Refusal> {
-        let r = Hash(rlp::u256(input).map_err(malformed)?);
-        let s = Hash(rlp::u256(input).map_err(malformed)?);
+        let r = rlp::u256(input).map_err(malformed)?;
+        let s = rlp::u256(input).map_err(malformed)?;
         if !input.is_empty() {
             return Err(malformed("the transaction has too many fields"));
         }

@@ -1,5 +1,7 @@
 //! The part of RLP that a signed transaction needs, strict: one value has one encoding.
 
+use crate::Hash;
+
 /// What is wrong with the bytes. All of it is [`Refusal::MalformedEnvelope`](crate::Refusal::MalformedEnvelope) to a sender; the text says which.
 pub(crate) type Error = &'static str;
 
@@ -54,28 +56,36 @@ fn header(input: &[u8], base: u8) -> Result<(&[u8], &[u8]), Error> {
     rest.split_at_checked(length).ok_or("a field ends early")
 }
 
-/// Splits one integer off the front; at most `N` bytes, no leading zero.
-fn integer<const N: usize>(input: &mut &[u8]) -> Result<[u8; N], Error> {
+/// Splits the digits of one integer off the front; at most `limit` bytes, no leading zero.
+fn digits<'a>(input: &mut &'a [u8], limit: usize) -> Result<&'a [u8], Error> {
     let digits = string(input)?;
     if digits.first() == Some(&0) {
         return Err("a number starts with a zero byte");
     }
-    let start = N.checked_sub(digits.len()).ok_or("a number is too large")?;
-    let mut bytes = [0; N];
-    bytes[start..].copy_from_slice(digits);
-    Ok(bytes)
+    if digits.len() > limit {
+        return Err("a number is too large");
+    }
+    Ok(digits)
 }
 
 pub(crate) fn u64(input: &mut &[u8]) -> Result<u64, Error> {
-    integer(input).map(u64::from_be_bytes)
+    // Digit by digit: most numbers are a few bytes.
+    Ok(digits(input, 8)?.iter().fold(0, |value, &digit| value << 8 | u64::from(digit)))
 }
 
 pub(crate) fn u128(input: &mut &[u8]) -> Result<u128, Error> {
-    integer(input).map(u128::from_be_bytes)
+    let digits = digits(input, 16)?;
+    let mut bytes = [0; 16];
+    bytes[16 - digits.len()..].copy_from_slice(digits);
+    Ok(u128::from_be_bytes(bytes))
 }
 
-pub(crate) fn u256(input: &mut &[u8]) -> Result<[u8; 32], Error> {
-    integer(input)
+/// Into a [`Hash`], because that is aligned: the image moves bare bytes one by one.
+pub(crate) fn u256(input: &mut &[u8]) -> Result<Hash, Error> {
+    let digits = digits(input, 32)?;
+    let mut value = Hash::ZERO;
+    value.0[32 - digits.len()..].copy_from_slice(digits);
+    Ok(value)
 }
 
 /// The header of a list of `length` bytes: the header's bytes and how many of them there are.

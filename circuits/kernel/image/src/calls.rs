@@ -70,8 +70,11 @@ pub fn tree_update(words: &mut [u32; 26]) {
 }
 
 /// Recovers a key. Words: message hash (8), r (8), s (8), parity; written: status, x (8), y (8).
+///
+/// # Safety
+/// The first 25 words are initialised. The others are afterwards.
 #[inline(always)]
-pub fn ecrecover(words: &mut [u32; 42]) {
-    // SAFETY: changes the forty-two words only.
-    unsafe { asm!("ecall", in("a7") ECRECOVER, in("a0") words.as_mut_ptr(), options(nostack)) }
+pub unsafe fn ecrecover(words: *mut [u32; 42]) {
+    // SAFETY: reads the first 25 words and writes the 17 behind them.
+    unsafe { asm!("ecall", in("a7") ECRECOVER, in("a0") words, options(nostack)) }
 }

@@ -1,76 +1,74 @@
 //! The kernel's cryptography by precompiles.
 
+use core::mem::MaybeUninit;
+
 use joule_kernel::{Crypto, TreeUpdates};
 use joule_protocol::{Digest, Hash, Hashing, Signature, Tag};
 
 use crate::calls;
 
-/// Bytes of a block of keccak-256, and its words.
+/// Bytes of a block of keccak-256.
 const RATE_BYTES: usize = 136;
+/// Words of a Keccak state.
+const WORDS: usize = 50;
 
 /// The machine's precompiles.
 pub struct Precompiles;
 
-/// A Keccak state, as bytes and as the words of the precompile: on a little-endian machine they are the same memory.
-#[repr(C, align(4))]
-struct State([u32; 50]);
-
-impl State {
-    fn bytes_mut(&mut self) -> &mut [u8; 200] {
-        // SAFETY: the same memory, with less alignment.
-        unsafe { &mut *(&raw mut self.0).cast() }
-    }
-
-    fn permute(&mut self) {
-        calls::keccak_f(&mut self.0);
-    }
-
-    fn absorb(&mut self, block: &[u8]) {
-        let whole_words = block.len() / 4;
-        if block.as_ptr().addr() % 4 == 0 {
-            // SAFETY: aligned, and within the block.
-            let words = unsafe { core::slice::from_raw_parts(block.as_ptr().cast::<u32>(), whole_words) };
-            for (slot, word) in self.0.iter_mut().zip(words) {
-                *slot ^= word;
-            }
-        } else {
-            for (slot, word) in self.0.iter_mut().zip(block.chunks_exact(4)) {
-                *slot ^= u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
-            }
+/// Adds `block`, at most a block, to the state.
+fn absorb(state: &mut [u32; WORDS], block: &[u8]) {
+    let whole_words = block.len() / 4;
+    if block.as_ptr().addr() % 4 == 0 {
+        // SAFETY: aligned, and within the block.
+        let words = unsafe { core::slice::from_raw_parts(block.as_ptr().cast::<u32>(), whole_words) };
+        for (slot, word) in state.iter_mut().zip(words) {
+            *slot ^= word;
         }
-        for (slot, byte) in self.bytes_mut()[4 * whole_words..].iter_mut().zip(&block[4 * whole_words..]) {
-            *slot ^= byte;
+    } else {
+        for (slot, word) in state.iter_mut().zip(block.chunks_exact(4)) {
+            *slot ^= u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
         }
     }
+    for (index, &byte) in block.iter().enumerate().skip(4 * whole_words) {
+        add_byte(state, index, byte);
+    }
+}
+
+/// Adds `byte` to byte `index` of the state: the bytes of a state are its words in memory order, which is little-endian.
+#[inline(always)]
+fn add_byte(state: &mut [u32; WORDS], index: usize, byte: u8) {
+    state[index / 4] ^= u32::from(byte) << (8 * (index % 4));
 }
 
 impl Hashing for Precompiles {
     fn keccak256(bytes: &[u8]) -> Hash {
-        let mut state = State([0; 50]);
-        let mut rest = bytes;
+        let mut state = MaybeUninit::<[u32; WORDS]>::uninit();
         // The first block meets zeros, so it is copied; later ones are added to what is there.
+        let first = bytes.len().min(RATE_BYTES);
+        let words = state.as_mut_ptr().cast::<u32>();
+        // SAFETY: the zeros begin with the word that holds the last byte and reach to the end; the bytes fill what is in front.
+        let state = unsafe {
+            words.add(first / 4).write_bytes(0, WORDS - first / 4);
+            words.cast::<u8>().copy_from_nonoverlapping(bytes.as_ptr(), first);
+            state.assume_init_mut()
+        };
+        let mut rest = bytes;
         if rest.len() >= RATE_BYTES {
-            let (block, behind) = rest.split_at(RATE_BYTES);
-            state.bytes_mut()[..RATE_BYTES].copy_from_slice(block);
-            state.permute();
-            rest = behind;
-            while rest.len() >= RATE_BYTES {
-                let (block, behind) = rest.split_at(RATE_BYTES);
-                state.absorb(block);
-                state.permute();
-                rest = behind;
+            loop {
+                calls::keccak_f(state);
+                rest = &rest[RATE_BYTES..];
+                if rest.len() < RATE_BYTES {
+                    break;
+                }
+                absorb(state, &rest[..RATE_BYTES]);
             }
-            state.absorb(rest);
-        } else {
-            state.bytes_mut()[..rest.len()].copy_from_slice(rest);
+            absorb(state, rest);
         }
-        let padded = state.bytes_mut();
-        padded[rest.len()] ^= 0x01;
-        padded[RATE_BYTES - 1] ^= 0x80;
-        state.permute();
-        let mut hash = Hash([0; 32]);
-        hash.0.copy_from_slice(&state.bytes_mut()[..32]);
-        hash
+        add_byte(state, rest.len(), 0x01);
+        add_byte(state, RATE_BYTES - 1, 0x80);
+        calls::keccak_f(state);
+        // SAFETY: the first eight words are 32 bytes, aligned as a hash wants them.
+        unsafe { (&raw const *state).cast::<Hash>().read() }
     }
 
     fn hash_words(tag: Tag, words: &[u32]) -> Digest {
@@ -80,19 +78,24 @@ impl Hashing for Precompiles {
 
 impl Crypto for Precompiles {
     fn recover(message: &Hash, signature: &Signature) -> Option<[u8; 64]> {
-        let mut words = [0; 42];
-        put_integer(&mut words[..8], &message.0);
-        let bytes = signature.to_bytes();
-        put_integer(&mut words[8..16], &bytes[..32]);
-        put_integer(&mut words[16..24], &bytes[32..64]);
-        words[24] = signature.is_odd().into();
-        calls::ecrecover(&mut words);
+        let mut words = MaybeUninit::<[u32; 42]>::uninit();
+        let slots = words.as_mut_ptr().cast::<u32>();
+        // SAFETY: writes the 25 words of input; the machine writes the others before they are read.
+        let words = unsafe {
+            put_integer(slots, message);
+            put_integer(slots.add(8), signature.r());
+            put_integer(slots.add(16), signature.s());
+            slots.add(24).write(signature.is_odd().into());
+            calls::ecrecover(words.as_mut_ptr());
+            words.assume_init()
+        };
         if words[25] == 0 {
             return None;
         }
         let mut key = [0; 64];
-        take_integer(&words[26..34], &mut key[..32]);
-        take_integer(&words[34..42], &mut key[32..]);
+        for (bytes, word) in key.chunks_exact_mut(4).zip(words[26..34].iter().rev().chain(words[34..].iter().rev())) {
+            bytes.copy_from_slice(&word.to_be_bytes());
+        }
         Some(key)
     }
 }
@@ -117,15 +120,15 @@ fn digest(words: &[u32; 8]) -> Digest {
     Digest::from_words(*words).unwrap_or_else(|_| calls::halt(1))
 }
 
-/// Big-endian bytes to words, least significant word first.
-fn put_integer(words: &mut [u32], bytes: &[u8]) {
-    for (word, chunk) in words.iter_mut().zip(bytes.rchunks_exact(4)) {
-        *word = u32::from_be_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
-    }
-}
-
-fn take_integer(words: &[u32], bytes: &mut [u8]) {
-    for (chunk, word) in bytes.rchunks_exact_mut(4).zip(words) {
-        chunk.copy_from_slice(&word.to_be_bytes());
+/// Writes a big-endian integer as eight words, least significant first.
+///
+/// # Safety
+/// There is room for eight words.
+#[inline(always)]
+unsafe fn put_integer(slots: *mut u32, bytes: &Hash) {
+    let words = (&raw const bytes.0).cast::<u32>();
+    for i in 0..8 {
+        // SAFETY: a hash is eight aligned words, and the caller has room for them.
+        unsafe { slots.add(i).write(words.add(7 - i).read().swap_bytes()) };
     }
 }
