@@ -540,7 +540,7 @@ contract Rollup is IRollup, Governed {
     }
 
     function _requireSameGovernance(Governed part) private view {
-        bool isSame = part.governance() == governance && part.upgradeDelayMin() >= upgradeDelayMin;
+        bool isSame = address(part.governance()) == address(governance) && part.upgradeDelayMin() >= upgradeDelayMin;
         _require(isSame, "governance of a part");
     }
 

@@ -18,7 +18,7 @@ contract DataCommitteeTest is BlsNetwork {
 
     // ------------------------------------------------------------------------------------------------------- ECDSA
 
-    function test_requireCertified_ecdsaQuorum_passes() external {
+    function test_requireCertified_ecdsaQuorum_passes() external view {
         _check(_ecdsa(5));
         _check(_ecdsa(4));
     }

@@ -122,7 +122,9 @@ pub enum DeployError {
         got_s: u64,
     },
     /// Certificates that may end before a chain whose operator is gone can be frozen and left.
-    #[error("a certificate need outlive its use by {got_s} s only, less than queue expiry plus exit window, {min_s} s: data could be gone before users are out")]
+    #[error(
+        "a certificate need outlive its use by {got_s} s only, less than queue expiry plus exit window, {min_s} s: data could be gone before users are out"
+    )]
     CertificateTooShort {
         /// Queue expiry plus exit window.
         min_s: u64,
@@ -130,7 +132,9 @@ pub enum DeployError {
         got_s: u64,
     },
     /// L1 did not put a contract where the others expect it: another transaction of the deployer's came between.
-    #[error("{contract} was deployed at {got} instead of {expected}; deploy again with no other transactions of the deployer under way")]
+    #[error(
+        "{contract} was deployed at {got} instead of {expected}; deploy again with no other transactions of the deployer under way"
+    )]
     WrongAddress {
         /// The contract.
         contract: &'static str,
@@ -177,7 +181,10 @@ pub async fn deploy<P: Provider<Ethereum> + Clone>(
         return Err(DeployError::DelayTooShort { min_s: upgrade_delay_min, got_s: config.governance.delay_s });
     }
     if config.committee.remaining_min_s < upgrade_delay_min {
-        return Err(DeployError::CertificateTooShort { min_s: upgrade_delay_min, got_s: config.committee.remaining_min_s });
+        return Err(DeployError::CertificateTooShort {
+            min_s: upgrade_delay_min,
+            got_s: config.committee.remaining_min_s,
+        });
     }
     let sender = Sender { provider, deployer };
 
@@ -194,13 +201,8 @@ pub async fn deploy<P: Provider<Ethereum> + Clone>(
         Address::ZERO,
     );
     let (governance, _) = sender.create("TimelockController", timelock.calldata().clone()).await?;
-    let router = VerifierRouter::deploy_builder(
-        provider,
-        governance,
-        upgrade_delay_min,
-        config.verifier.version,
-        verifier,
-    );
+    let router =
+        VerifierRouter::deploy_builder(provider, governance, upgrade_delay_min, config.verifier.version, verifier);
     let (router, _) = sender.create("VerifierRouter", router.calldata().clone()).await?;
     let committee = DataCommittee::deploy_builder(
         provider,

@@ -39,7 +39,8 @@ fn artefacts_are_not_stale() {
         })
         .collect();
 
-    let changed: Vec<_> = present.iter().filter(|&(path, digest)| recorded.get(path) != Some(digest)).map(|(path, _)| path).collect();
+    let changed: Vec<_> =
+        present.iter().filter(|&(path, digest)| recorded.get(path) != Some(digest)).map(|(path, _)| path).collect();
     let gone: Vec<_> = recorded.keys().filter(|&path| !present.contains_key(path)).collect();
     assert!(
         changed.is_empty() && gone.is_empty(),

@@ -5,8 +5,8 @@ use joule_contracts::{Probe, bls_keyset_hash, ecdsa_keyset_hash};
 use joule_protocol as protocol;
 use joule_protocol::{
     Account, Accumulator, Channel, ChannelStatus, Checkpoint, ComputeReceipt, Device, DeviceStatus, Digest, Domain,
-    Hashing, Job, JobStatus, Key, MessageTree, Native, Object, PriorityRequest, PublicValues, SystemContract, Tag, Voucher,
-    compress, leaf_digest, withdrawal_leaf,
+    Hashing, Job, JobStatus, Key, MessageTree, Native, Object, PriorityRequest, PublicValues, SystemContract, Tag,
+    Voucher, compress, leaf_digest, withdrawal_leaf,
 };
 use rand::Rng;
 
@@ -19,7 +19,11 @@ async fn poseidon2_is_the_proving_systems() {
     let (world, mut random) = (World::start(31_337).await, random());
     let probe = world.probe().await;
     let last = protocol::GOLDILOCKS - 1;
-    let edges = [Digest::EMPTY, Digest::new([last; 4]).expect("canonical"), Digest::new([1, last, 0, last]).expect("canonical")];
+    let edges = [
+        Digest::EMPTY,
+        Digest::new([last; 4]).expect("canonical"),
+        Digest::new([1, last, 0, last]).expect("canonical"),
+    ];
     for case in 0..CASES {
         let (left, right) = match case {
             0..9 => (edges[case / 3], edges[case % 3]),
@@ -106,7 +110,9 @@ async fn paths_of_a_whole_tree_are_accepted_and_others_refused() {
     let (world, mut random) = (World::start(31_337).await, random());
     let probe = world.probe().await;
     let mut accounts: Vec<_> = (0..11)
-        .map(|_| (random_address(&mut random), Account { nonce: random.random(), balance: random.random::<u128>() >> 8 }))
+        .map(|_| {
+            (random_address(&mut random), Account { nonce: random.random(), balance: random.random::<u128>() >> 8 })
+        })
         .collect();
     accounts.sort_by_key(|(address, _)| *address);
     let tree = Tree::with_accounts(&accounts);
@@ -178,12 +184,14 @@ async fn withdrawals_chain_and_tree_agree() {
         let start = B256::new(accumulator.0.0);
         let withdrawals: Vec<_> =
             (0..count).map(|i| (i as u64 + 5, random_address(&mut random), random.random::<u128>() >> 8)).collect();
-        let leaves: Vec<_> = withdrawals.iter().map(|(index, to, amount)| withdrawal_leaf::<Native>(*index, to, *amount)).collect();
+        let leaves: Vec<_> =
+            withdrawals.iter().map(|(index, to, amount)| withdrawal_leaf::<Native>(*index, to, *amount)).collect();
         for leaf in &leaves {
             accumulator.absorb::<Native>(&leaf.0);
         }
         let tree = MessageTree::new::<Native>(leaves);
-        let list: Vec<_> = withdrawals.iter().map(|(index, to, amount)| Probe::Withdrawal::new(*index, *to, *amount)).collect();
+        let list: Vec<_> =
+            withdrawals.iter().map(|(index, to, amount)| Probe::Withdrawal::new(*index, *to, *amount)).collect();
         let got = probe.accumulate(start, list.clone()).call().await.expect("accumulates");
         assert_eq!((got._0, got._1), (B256::new(accumulator.0.0), B256::new(tree.root().0)), "{count} withdrawals");
         for (position, withdrawal) in list.into_iter().enumerate() {
@@ -217,7 +225,8 @@ async fn receipts_and_vouchers_agree() {
         };
         let domain = Domain::new::<Native>(chain_id, SystemContract::Jobs, &genesis_id);
         let expected = domain.digest::<Native>(&receipt.struct_hash::<Native>());
-        let got = probe.receiptDigest(chain_id, B256::new(genesis_id.0), (&receipt).into()).call().await.expect("hashes");
+        let got =
+            probe.receiptDigest(chain_id, B256::new(genesis_id.0), (&receipt).into()).call().await.expect("hashes");
         assert_eq!(got, B256::new(expected.0));
 
         let voucher = Voucher {
@@ -228,7 +237,8 @@ async fn receipts_and_vouchers_agree() {
         };
         let domain = Domain::new::<Native>(chain_id, SystemContract::Channels, &genesis_id);
         let expected = domain.digest::<Native>(&voucher.struct_hash::<Native>());
-        let got = probe.voucherDigest(chain_id, B256::new(genesis_id.0), (&voucher).into()).call().await.expect("hashes");
+        let got =
+            probe.voucherDigest(chain_id, B256::new(genesis_id.0), (&voucher).into()).call().await.expect("hashes");
         assert_eq!(got, B256::new(expected.0));
     }
 }

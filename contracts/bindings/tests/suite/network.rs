@@ -10,11 +10,11 @@ use joule_contracts::{
     ecdsa_keyset_hash, proof_bytes,
 };
 use joule_protocol as protocol;
-use joule_protocol::{Account, Accumulator, Checkpoint, Digest, Hash, MessageTree, Native, PublicValues, withdrawal_leaf};
-
-use super::support::{
-    PROGRAM, START_S, Tree, World, committee, deployment, genesis, genesis_checkpoint, next_key,
+use joule_protocol::{
+    Account, Accumulator, Checkpoint, Digest, Hash, MessageTree, Native, PublicValues, withdrawal_leaf,
 };
+
+use super::support::{PROGRAM, START_S, Tree, World, committee, deployment, genesis, genesis_checkpoint, next_key};
 
 struct Network {
     world: World,
@@ -41,7 +41,12 @@ impl Network {
     }
 
     /// Settles a batch that consumes all requests, with a certificate of four of the five members.
-    async fn settle(&self, parent: &Checkpoint, state_root: Digest, withdrawals: &[(u64, protocol::Address, u128)]) -> Checkpoint {
+    async fn settle(
+        &self,
+        parent: &Checkpoint,
+        state_root: Digest,
+        withdrawals: &[(u64, protocol::Address, u128)],
+    ) -> Checkpoint {
         let mut next = *parent;
         let count = self.rollup.priorityCount().call().await.expect("a count");
         next.state_root = state_root;
@@ -88,7 +93,8 @@ impl Network {
         let values = PublicValues { program, chain_id: genesis().chain_id, from, to };
         let mut points = [U256::ZERO; 8];
         points[0] = U256::from_be_bytes(values.public_input().0);
-        let list = withdrawals.iter().map(|(index, to, amount)| Rollup::Withdrawal::new(*index, *to, *amount)).collect();
+        let list =
+            withdrawals.iter().map(|(index, to, amount)| Rollup::Withdrawal::new(*index, *to, *amount)).collect();
         let call = self.rollup.settleBatch(batch, availability.encode(), proof_bytes(1, &points), list);
         let receipt = call.send().await.expect("sends").get_receipt().await.expect("mined");
         assert!(receipt.status());
@@ -125,9 +131,10 @@ async fn a_development_key_is_refused_off_local_chains() {
     let refused = deploy(&world.provider, world.deployer, &config).await;
     assert!(matches!(refused, Err(DeployError::DevelopmentKey { chain_id: 11_155_111 })), "{refused:?}");
     // And by the contract, whoever deploys it.
-    let timelock = joule_contracts::TimelockController::deploy(&world.provider, U256::ZERO, vec![], vec![], Address::ZERO)
-        .await
-        .expect("deploys");
+    let timelock =
+        joule_contracts::TimelockController::deploy(&world.provider, U256::ZERO, vec![], vec![], Address::ZERO)
+            .await
+            .expect("deploys");
     let verifier = joule_contracts::TestVerifier::deploy(&world.provider).await.expect("deploys");
     let refused = VerifierRouter::deploy(&world.provider, *timelock.address(), 0, 1, *verifier.address()).await;
     assert!(refused.is_err());
@@ -196,7 +203,8 @@ async fn everyone_leaves_a_frozen_chain() {
     let queued = network.rollup.RequestQueued_filter().from_block(0).query().await.expect("logs");
     let (waiting, _) = queued.last().expect("the deposit that waits");
     let waiting = protocol::PriorityRequest::from(&waiting.request);
-    let refund = escape.refundDeposit(1, (&waiting).into()).send().await.expect("sends").get_receipt().await.expect("mined");
+    let refund =
+        escape.refundDeposit(1, (&waiting).into()).send().await.expect("sends").get_receipt().await.expect("mined");
     assert!(refund.status());
     assert_eq!(network.bridge.locked().call().await.expect("reads"), U256::ZERO);
 }

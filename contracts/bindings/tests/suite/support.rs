@@ -14,9 +14,7 @@ use alloy::{
     providers::{DynProvider, Provider, ProviderBuilder},
     signers::local::PrivateKeySigner,
 };
-use joule_contracts::{
-    CommitteeSetup, Deployment, GovernanceSetup, Probe, Rollup, TestVerifier, VerifierSetup,
-};
+use joule_contracts::{CommitteeSetup, Deployment, GovernanceSetup, Probe, Rollup, TestVerifier, VerifierSetup};
 use joule_protocol as protocol;
 use joule_protocol::{Checkpoint, Digest, Genesis, Hash, Key, Native, compress, genesis_objects, leaf_digest};
 use joule_testnet_l1::{ChainConfig, DEVELOPMENT_ACCOUNTS, L1, ServerConfig};
@@ -114,10 +112,8 @@ impl Tree {
         let mut levels = vec![leaves];
         for height in 0..32 {
             let below = &levels[height];
-            let above = below
-                .chunks(2)
-                .map(|pair| compress(pair[0], pair.get(1).copied().unwrap_or(empty[height])))
-                .collect();
+            let above =
+                below.chunks(2).map(|pair| compress(pair[0], pair.get(1).copied().unwrap_or(empty[height]))).collect();
             levels.push(above);
             empty.push(compress(empty[height], empty[height]));
         }
@@ -165,11 +161,7 @@ pub(crate) fn deployment(world: &World) -> Deployment {
         base_token: Address::ZERO,
         operator: world.deployer,
         sequencer: world.deployer,
-        governance: GovernanceSetup {
-            delay_s: 7_200,
-            proposers: vec![world.deployer],
-            executors: vec![Address::ZERO],
-        },
+        governance: GovernanceSetup { delay_s: 7_200, proposers: vec![world.deployer], executors: vec![Address::ZERO] },
         committee: CommitteeSetup {
             signers: committee().iter().map(PrivateKeySigner::address).collect(),
             honest: 2,
@@ -177,10 +169,7 @@ pub(crate) fn deployment(world: &World) -> Deployment {
             stake_lock_s: 7_200,
             stake_min: U256::ZERO,
         },
-        verifier: VerifierSetup {
-            version: 1,
-            bytecode: Bytes::from_static(&TestVerifier::BYTECODE),
-        },
+        verifier: VerifierSetup { version: 1, bytecode: Bytes::from_static(&TestVerifier::BYTECODE) },
         delays: Rollup::Delays {
             queueExpiry: 3_600,
             exitWindow: 3_600,
