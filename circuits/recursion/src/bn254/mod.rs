@@ -289,6 +289,26 @@ mod tests {
         }
     }
 
+    /// Values of a second implementation of this module's text, in another language and without the sparse rounds. A
+    /// change of any of them changes every key of the wrap.
+    #[test]
+    fn hashes_and_challenges_are_pinned() {
+        let elements: Vec<F> = (0..40).map(F::from_canonical_u64).collect();
+        let leaf = Bn254Poseidon::hash_no_pad(&elements);
+        assert_eq!(
+            leaf.0.to_string(),
+            "6901451962821140220974538242792637270322555333651649731311428487134021813676"
+        );
+        assert_eq!(
+            Bn254Poseidon::two_to_one(leaf, Bn254Digest(Fr::from(5u64))).0.to_string(),
+            "2197354784976237151032523891943860855248655065859122009104877744562617272815"
+        );
+        let mut challenger = Challenger::<F, Bn254Poseidon>::new();
+        challenger.observe_elements(&elements);
+        let challenges = challenger.get_n_challenges(2).iter().map(PrimeField64::to_canonical_u64).collect::<Vec<_>>();
+        assert_eq!(challenges, [4_743_718_567_092_376_627, 11_238_995_398_966_928_796]);
+    }
+
     #[test]
     fn bytes_round_trip_and_foreign_bytes_do_not_panic() {
         let digest = Bn254Poseidon::hash_no_pad(&F::rand_vec(50));

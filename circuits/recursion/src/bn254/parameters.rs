@@ -57,8 +57,7 @@ impl<const WIDTH: usize> Parameters<WIDTH> {
             .map(|_| std::array::from_fn(|_| grain.next_element_below_modulus()))
             .collect();
         let matrix = grain.next_cauchy_matrix::<WIDTH>();
-        let sparse =
-            SparseRounds::factor(&matrix, &round_constants[full_rounds / 2..full_rounds / 2 + partial_rounds]);
+        let sparse = SparseRounds::factor(&matrix, &round_constants[full_rounds / 2..full_rounds / 2 + partial_rounds]);
         Self { full_rounds_half: full_rounds / 2, partial_rounds, round_constants, matrix, sparse }
     }
 }
@@ -85,9 +84,7 @@ impl<const WIDTH: usize> SparseRounds<WIDTH> {
             let block = with_identity_border(&dense);
             let block_inverse = invert(&block);
             // The row vector (a₀₀, v)·diag(1, Â⁻¹).
-            rows.push(std::array::from_fn(|column| {
-                (0..WIDTH).map(|k| dense[0][k] * block_inverse[k][column]).sum()
-            }));
+            rows.push(std::array::from_fn(|column| (0..WIDTH).map(|k| dense[0][k] * block_inverse[k][column]).sum()));
             columns.push(std::array::from_fn(|row| dense[row][0]));
             entry_matrix = block;
             dense = multiply_matrix(&block, matrix);
@@ -119,9 +116,7 @@ pub(super) fn multiply_vector<const WIDTH: usize>(matrix: &Matrix<WIDTH>, vector
 }
 
 fn multiply_matrix<const WIDTH: usize>(left: &Matrix<WIDTH>, right: &Matrix<WIDTH>) -> Matrix<WIDTH> {
-    std::array::from_fn(|row| {
-        std::array::from_fn(|column| (0..WIDTH).map(|k| left[row][k] * right[k][column]).sum())
-    })
+    std::array::from_fn(|row| std::array::from_fn(|column| (0..WIDTH).map(|k| left[row][k] * right[k][column]).sum()))
 }
 
 /// Gauss–Jordan. Every square submatrix of a Cauchy matrix is invertible, and so are the blocks that the factoring
@@ -212,9 +207,7 @@ impl Grain {
             let invertible = xs.iter().all(|x| ys.iter().all(|y| !(*x + y).is_zero()));
             if distinct && invertible {
                 return std::array::from_fn(|row| {
-                    std::array::from_fn(|column| {
-                        (xs[row] + ys[column]).inverse().expect("checked to be non-zero")
-                    })
+                    std::array::from_fn(|column| (xs[row] + ys[column]).inverse().expect("checked to be non-zero"))
                 });
             }
         }
@@ -224,8 +217,8 @@ impl Grain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ark_ff::MontFp;
     use crate::bn254::permutation::{permute, permute_by_the_paper};
+    use ark_ff::MontFp;
 
     const HALF: Fr = MontFp!("10944121435919637611123202872628637544274182200208017171849102093287904247809");
 

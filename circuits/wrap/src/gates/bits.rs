@@ -2,7 +2,7 @@
 
 use crate::circuit::{Circuit, Integer, Synthesis};
 use crate::gates::{Part, Row};
-use crate::goldilocks::{Ext, F, reduce};
+use crate::goldilocks::{Ext, F};
 use plonky2::field::types::{Field, PrimeField64};
 
 fn minus_constant(x: &Ext, constant: u64) -> Ext {
@@ -38,8 +38,7 @@ pub(super) fn exponentiation(circuit: &mut Circuit, bits: usize, row: &Row<'_>) 
             scaled.push(bit.clone());
             plain.push(Ext::one().sub(intermediate(0)));
         } else {
-            let square = intermediate(index - 1).square(circuit)?;
-            let square = Ext([reduce(circuit, &square.0[0])?, reduce(circuit, &square.0[1])?]);
+            let square = intermediate(index - 1).square(circuit)?.reduce(circuit)?;
             scaled.push(square.multiply(circuit, bit)?);
             plain.push(square.sub(intermediate(index)));
         }
