@@ -11,17 +11,21 @@ use crate::{
     bytes::constraints::HEIGHT as BYTES_HEIGHT,
     cpu::Cpu,
     image::Image,
-    keccak::Keccak,
+    keccak::{self, Keccak},
     memory::Memory,
     narrow::Narrow,
     output::Output,
-    poseidon2::{permutation::Permutation, sponge::Sponge, tree::Tree},
+    poseidon2::{
+        permutation::{self, Permutation},
+        sponge::{self, Sponge},
+        tree::{self, Tree},
+    },
     product::Product,
     quotient::Quotient,
-    secp256k1::Curve,
+    secp256k1::{self, Curve},
     table::{JouleAir, TableName},
     trace::TraceError,
-    transfer::Transfer,
+    transfer::{self, Transfer},
 };
 
 /// A set of heights.
@@ -128,10 +132,19 @@ impl Shape {
         }
     }
 
-    /// The smallest of the deployed shapes that a run fits, judged by the number of its cycles alone.
+    /// The smallest of the deployed shapes that a run fits, judged by its cycles and its precompiles.
     #[must_use]
     pub fn for_run(records: &Records) -> Option<Self> {
-        Self::ALL.into_iter().find(|shape| records.cycles.len() + 2 <= shape.height(TableName::Cpu))
+        let rows = [
+            (TableName::Cpu, records.cycles.len() + 2),
+            (TableName::Transfer, transfer::trace::rows(records)),
+            (TableName::Permutation, permutation::trace::rows(records)),
+            (TableName::Sponge, sponge::trace::rows(records)),
+            (TableName::Tree, tree::trace::rows(records)),
+            (TableName::Curve, secp256k1::trace::rows(records)),
+            (TableName::Keccak, keccak::trace::rows(records)),
+        ];
+        Self::ALL.into_iter().find(|shape| rows.iter().all(|&(table, rows)| rows <= shape.height(table)))
     }
 }
 

@@ -137,11 +137,7 @@ fn forgeries_are_caught() {
     catches(
         &honest(),
         [
-            forgery(
-                "has half a bit",
-                |t| edit(t, 4, |row| row.theta[5] += Felt::TWO),
-                By::These(&["H1", "H3", "H4", "H5"]),
-            ),
+            forgery("has half a bit", |t| edit(t, 4, |row| row.theta[5] += Felt::TWO), By::These(&["H1", "H4", "H5"])),
             forgery(
                 "flips a column's parity by those of others",
                 move |t| edit(t, 4, |row| row.parity[9] = one - row.parity[9]),
