@@ -295,10 +295,7 @@ mod tests {
     fn hashes_and_challenges_are_pinned() {
         let elements: Vec<F> = (0..40).map(F::from_canonical_u64).collect();
         let leaf = Bn254Poseidon::hash_no_pad(&elements);
-        assert_eq!(
-            leaf.0.to_string(),
-            "6901451962821140220974538242792637270322555333651649731311428487134021813676"
-        );
+        assert_eq!(leaf.0.to_string(), "6901451962821140220974538242792637270322555333651649731311428487134021813676");
         assert_eq!(
             Bn254Poseidon::two_to_one(leaf, Bn254Digest(Fr::from(5u64))).0.to_string(),
             "2197354784976237151032523891943860855248655065859122009104877744562617272815"
