@@ -332,7 +332,6 @@ pub fn high_limb<AB: TableBuilder>(word: AB::Expr, low: AB::Expr) -> AB::Expr {
 }
 
 /// 2^−`exponent` in the field, for exponents up to 32: p − (p − 1) / 2^exponent, which times 2^exponent is 1 modulo p.
-#[must_use]
 pub const fn inverse_of_power_of_two(exponent: u32) -> Felt {
     assert!(exponent <= 32, "2^32 is the largest power of two that divides p − 1");
     Felt::new(Felt::ORDER_U64 - ((Felt::ORDER_U64 - 1) >> exponent))

@@ -43,10 +43,15 @@ impl By {
     }
 }
 
+/// Changes a trace and its public values.
+type Forge = dyn Fn(&mut Trace, &mut [Felt]);
+/// Says whether a message of a lookup bus is a fact.
+type Facts = dyn Fn(&Bus, &[Felt]) -> bool;
+
 /// A way to cheat.
 pub(crate) struct Forgery {
     what: &'static str,
-    forge: Box<dyn Fn(&mut Trace, &mut [Felt])>,
+    forge: Box<Forge>,
     by: By,
 }
 
@@ -70,7 +75,7 @@ pub(crate) struct Honest<T> {
     pub(crate) trace: Trace,
     pub(crate) public_values: Vec<Felt>,
     /// Is a message of a lookup bus a fact? Asked for buses that [`is_fact`] does not know.
-    pub(crate) facts: Box<dyn Fn(&Bus, &[Felt]) -> bool>,
+    pub(crate) facts: Box<Facts>,
 }
 
 impl<T> Honest<T> {

@@ -222,15 +222,6 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_of_one_table_each() {
-        let mut codes: Vec<_> = inventory(Shape::Tiny).into_iter().flat_map(|table| table.codes).collect();
-        let count = codes.len();
-        codes.sort();
-        codes.dedup();
-        assert_eq!(codes.len(), count);
-    }
-
-    #[test]
     fn the_book_is_fresh() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../book/src/tables-counted.md");
         let printed = markdown();

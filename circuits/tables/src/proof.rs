@@ -13,8 +13,8 @@ const MAGIC: [u8; 8] = *b"JOULETP1";
 /// The length of the header: magic, shape, profile.
 const HEADER_BYTES: usize = MAGIC.len() + 2;
 
-/// The most bytes a proof may have. Proofs of all shapes are well below; a larger one is refused unread.
-pub const PROOF_BYTES_MAX: usize = 16 << 20;
+/// The most bytes a proof may have: about twice what the largest shape needs with the most queries. A larger one is refused unread.
+pub const PROOF_BYTES_MAX: usize = 8 << 20;
 
 /// A proof that some run of a program made some public values.
 pub struct Proof {
@@ -80,7 +80,8 @@ impl Proof {
         postcard::to_extend(&self.batch, bytes).expect("a proof has an encoding")
     }
 
-    /// Reads a proof. Every list in it takes as many bytes as it has elements, so memory is bounded by the bytes read.
+    /// Reads a proof. Every element of every list takes at least one byte, and no element takes more than 64 bytes of memory, so memory
+    /// is bounded by the bytes read.
     ///
     /// # Errors
     ///

@@ -97,19 +97,16 @@ impl<const WIDTH: usize> Rows<WIDTH> {
 }
 
 /// The bytes of a word, least significant first.
-#[must_use]
 pub fn bytes(word: u32) -> [Felt; 4] {
     word.to_le_bytes().map(Felt::from_u8)
 }
 
 /// The low 16 bits of a word.
-#[must_use]
 pub fn low_limb(word: u32) -> Felt {
     Felt::from_u16(word as u16)
 }
 
 /// The two 16-bit limbs of a word, least significant first.
-#[must_use]
 pub fn limbs(word: u32) -> [Felt; 2] {
     [low_limb(word), low_limb(word >> 16)]
 }

@@ -107,7 +107,6 @@ impl Witness {
     }
 
     /// The public values of a table: only the output table has any.
-    #[must_use]
     pub fn public_values_of(&self, table: TableName) -> &[Felt] {
         if table == TableName::Output { &self.public_values } else { &[] }
     }

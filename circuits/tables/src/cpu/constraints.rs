@@ -125,9 +125,7 @@ impl<AB: TableBuilder> Air<AB> for Cpu {
         // The next pc. It must be an instruction's, so `jalr` cannot choose which bit it drops: only one choice is a multiple of 4.
         builder.when(instruction.writes_link).assert_bool_named(row.hint, "C23 jalr drops one bit");
         let target = instruction.jump * row.third + instruction.next + aligned * instruction.writes_link;
-        builder
-            .when_transition()
-            .assert_zero_named((AB::Expr::from(next_instruction.pc.into()) - target) * next.is_real, "C24 the next pc");
+        builder.when_transition().assert_zero_named((next_instruction.pc - target) * next.is_real, "C24 the next pc");
 
         // Questions: an operation on two operands; a narrow load, on the memory word; a narrow store, on the memory word before and the
         // second value.

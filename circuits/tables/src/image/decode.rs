@@ -186,6 +186,6 @@ pub fn rows(image: &Image) -> usize {
 #[must_use]
 pub fn fetch_row(image: &Image, pc: u32) -> Option<usize> {
     let word = pc.checked_sub(image.memory_start())? / 4;
-    (pc % 4 == 0 && pc >= PROGRAM_START && (word as usize) < image.memory().len())
+    (pc.is_multiple_of(4) && pc >= PROGRAM_START && (word as usize) < image.memory().len())
         .then_some(REGISTERS as usize + word as usize)
 }

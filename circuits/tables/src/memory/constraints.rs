@@ -43,7 +43,7 @@ impl<AB: TableBuilder> Air<AB> for Memory {
             .when_transition()
             .assert_zero_named((AB::Expr::ONE - is_real.clone()) * next.is_input, "M7 nothing follows padding");
         builder.when_transition().assert_zero_named(
-            row.is_heap * next.is_input * (AB::Expr::from(next.index.into()) - index_of(INPUT_START)),
+            row.is_heap * next.is_input * (next.index - index_of(INPUT_START)),
             "M8 the input begins at its start",
         );
         // The last row has no next one to be below, so it must not be a word.
@@ -52,7 +52,7 @@ impl<AB: TableBuilder> Air<AB> for Memory {
         // Addresses grow strictly and stay below their region's end: both gaps are words. A region's first address is an integer, and each
         // next one is at most 2^32 larger; a table's height times 2^32 is far below p, so no sum wraps around.
         let limit = |is_next: AB::Var, end: u32| -> AB::Expr {
-            AB::Expr::from(is_next.into()) * next.index + (AB::Expr::ONE - is_next) * index_of(end)
+            is_next * next.index + (AB::Expr::ONE - is_next) * index_of(end)
         };
         builder.when_transition().assert_eq_named(
             row.gap,

@@ -106,8 +106,7 @@ impl<AB: TableBuilder> Air<AB> for Output {
         let mut difference = AB::Expr::ZERO;
         for (bank, &is_bank) in fixed.bank.iter().enumerate() {
             for (slot, &is_slot) in fixed.slot.iter().enumerate() {
-                difference +=
-                    (AB::Expr::from(row.value.into()) - public[1 + 4 * bank + slot].clone()) * (is_bank * is_slot);
+                difference += (row.value - public[1 + 4 * bank + slot].clone()) * (is_bank * is_slot);
             }
         }
         builder.assert_zero_named(difference, "O5 the hashes are the following words");
