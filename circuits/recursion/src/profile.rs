@@ -47,14 +47,14 @@ impl Profile {
         }
     }
 
-    /// Parameters of the table proofs.
+    /// Parameters of the table proofs, the same as `joule_tables::config` proves with: a proof made with others is refused.
     #[must_use]
     pub const fn tables(self) -> StarkParameters {
         StarkParameters {
             log_blowup: 2,
             // 124 queries at rate 1/4 are 84 bits within the unique-decoding radius, and 16 are ground.
             queries: match self {
-                Self::Fast => 32,
+                Self::Fast => 42,
                 Self::Proven => 124,
             },
             log_final_polynomial_length: 4,
