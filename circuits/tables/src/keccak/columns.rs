@@ -1,4 +1,4 @@
-//! A round is two rows: bits 0 to 31 of every lane, then bits 32 to 63. Lane x + 5y is A[x][y] of FIPS 202.
+//! A round is two rows: bits 0 to 31 of every lane, then bits 32 to 63. Lane x + 5y is A\[x\]\[y\] of FIPS 202.
 
 use crate::columns::columns;
 

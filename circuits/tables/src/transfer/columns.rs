@@ -25,7 +25,7 @@ columns! {
         previous_timestamp: [2],
         /// The low sixteen bits of how much earlier that was, less one.
         gap_low: [2],
-        /// The inverse of 2^32 − 1 − new[1], or 0 where that is 0.
+        /// The inverse of 2^32 − 1 − `new[1]`, or 0 where that is 0.
         headroom_inverse,
     }
 }
