@@ -231,5 +231,5 @@ fn proofs_of_forged_witnesses_are_refused() {
 fn the_program_hash_is_pinned() {
     let image = joule_machine::Image::from_instructions(&[0x0000_0013, 0x0000_0073]).unwrap();
     let program = Program::of_image(&image, &[Shape::Tiny]).unwrap();
-    assert_eq!(program.hash().to_string(), "");
+    assert_eq!(program.hash().to_string(), "0x4554a65f29ec7fd18160bed18d9773b76f5c1b7e37f00ed34f722337694e9c2f");
 }
