@@ -158,13 +158,7 @@ pub(crate) fn hash_to_point(tag: B256, digest: B256) -> Result<G1Affine, HashToC
 ///
 /// One pairing check says both: with γ drawn after all of them, e(σ + γ·K₁, −g₂) · e(H + γ·g₁, K₂) = 1 means s − h·k₂ = γ·(k₂ − k₁) in
 /// the exponents, and a random γ satisfies it only if both sides are zero. The contract computes the same γ.
-pub(crate) fn is_signed(
-    digest: B256,
-    hashed: G1Affine,
-    signature: G1Affine,
-    key: G1Affine,
-    key2: G2Affine,
-) -> bool {
+pub(crate) fn is_signed(digest: B256, hashed: G1Affine, signature: G1Affine, key: G1Affine, key2: G2Affine) -> bool {
     let mut transcript = digest.to_vec();
     let words = [G1::new(&signature).words(), G1::new(&key).words()].concat();
     for word in words.into_iter().chain(G2::new(&key2).words()) {
@@ -198,7 +192,10 @@ mod tests {
         let generator = G1::new(&G1Affine::generator());
         assert_eq!(generator, G1 { x: U256::from(1), y: U256::from(2) });
         let order = U256::from_limbs(Fq::MODULUS.0);
-        assert_eq!(G1 { x: order + U256::from(1), ..generator }.point(), Err(PointError::NotReduced { coordinate: order + U256::from(1) }));
+        assert_eq!(
+            G1 { x: order + U256::from(1), ..generator }.point(),
+            Err(PointError::NotReduced { coordinate: order + U256::from(1) })
+        );
         assert_eq!(G1 { y: U256::from(3), ..generator }.point(), Err(PointError::NotOnCurve));
         assert_eq!(G1 { x: order, y: U256::ZERO }.point(), Err(PointError::NotReduced { coordinate: order }));
 
@@ -229,8 +226,8 @@ mod tests {
 
         #[test]
         fn random_words_are_no_points(x: [u8; 32], y: [u8; 32]) {
-            let x = U256::from_be_bytes(x);
-            prop_assert!(G1 { x, y: U256::from_be_bytes(y) }.point().is_err());
+            let words = G1 { x: U256::from_be_bytes(x), y: U256::from_be_bytes(y) };
+            prop_assert!(words.point().is_err());
         }
     }
 }

@@ -334,7 +334,10 @@ impl Certificate {
                 expiry,
                 quorum,
                 keyset: keyset.clone(),
-                signatures: signatures.iter().map(|&CompactSignature { r, vs }| abi::CompactSignature { r, vs }).collect(),
+                signatures: signatures
+                    .iter()
+                    .map(|&CompactSignature { r, vs }| abi::CompactSignature { r, vs })
+                    .collect(),
             }
             .abi_encode(),
             Signatures::Bls { keyset, bitmap, signature, aggregate_key } => abi::BlsCertificate {
@@ -537,7 +540,11 @@ fn verify_bls(
     }
     let signature = signature.point().map_err(refused("the signature"))?;
     let key2 = aggregate_key.point().map_err(|source| CertificateError::NoPointG2 { source })?;
-    if is_signed(digest, hashed, signature, key, key2) { Ok(()) } else { Err(CertificateError::SignatureRefused { digest }) }
+    if is_signed(digest, hashed, signature, key, key2) {
+        Ok(())
+    } else {
+        Err(CertificateError::SignatureRefused { digest })
+    }
 }
 
 #[cfg(test)]

@@ -41,8 +41,6 @@ const PARITY: U256 = uint!(0x800000000000000000000000000000000000000000000000000
 const HALF_ORDER: U256 = uint!(0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0_U256);
 
 impl CompactSignature {
-    pub(crate) const BYTES: usize = 64;
-
     /// The address whose key signed `digest`; some address for almost every signature, so that the caller compares.
     ///
     /// # Errors
@@ -53,7 +51,8 @@ impl CompactSignature {
         if s > HALF_ORDER {
             return Err(SignatureError::HighS { s: B256::from(s) });
         }
-        let signature = Signature::from_scalars(self.r.0, s.to_be_bytes::<32>()).map_err(|_| SignatureError::Unrecoverable)?;
+        let signature =
+            Signature::from_scalars(self.r.0, s.to_be_bytes::<32>()).map_err(|_| SignatureError::Unrecoverable)?;
         let recovery = RecoveryId::new(vs & PARITY != U256::ZERO, false);
         let key = VerifyingKey::recover_from_prehash(digest.as_slice(), &signature, recovery)
             .map_err(|_| SignatureError::Unrecoverable)?;
@@ -173,7 +172,8 @@ mod tests {
             let signature = key.sign(digest).expect("signs");
             prop_assert_eq!(signature, key.sign(digest).expect("signs"));
             prop_assert_eq!(signature.recover(digest), Ok(key.address()));
-            // The twin: s → n − s under the other parity. It would recover the same address if it were let in.
+            // The twin, s → n − s under the other parity, would recover the same address; but nearly every such s has its top
+            // bit set, where the parity is, and the others are refused as high.
             let vs = U256::from_be_bytes(signature.vs.0);
             let s = ORDER - (vs & !PARITY);
             let twin = CompactSignature { vs: B256::from(s | (!vs & PARITY)), ..signature };

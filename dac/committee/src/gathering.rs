@@ -225,7 +225,9 @@ impl Gathering {
     /// Members that have signed or may yet.
     fn able(&self) -> usize {
         let lost = |position: &usize| self.failed.contains(position) || self.others.contains_key(position);
-        (0..self.keyset.members().len()).filter(|position| self.counted.contains_key(position) || !lost(position)).count()
+        (0..self.keyset.members().len())
+            .filter(|position| self.counted.contains_key(position) || !lost(position))
+            .count()
     }
 
     /// What follows from the shares and failures so far.

@@ -263,7 +263,11 @@ impl Share {
             },
             (ShareSignature::Bls(_), None) => false,
         };
-        if is_signed { Ok(VerifiedShare { share: self, position }) } else { Err(ShareError::Forged { account, digest }) }
+        if is_signed {
+            Ok(VerifiedShare { share: self, position })
+        } else {
+            Err(ShareError::Forged { account, digest })
+        }
     }
 
     /// Version ‖ scheme ‖ statement ‖ account ‖ signature, 242 bytes for either scheme.
@@ -321,7 +325,10 @@ mod tests {
             let keyset = keyset(scheme, 4, 2);
             let statement = statement(keyset.hash());
             for position in 0..4 {
-                assert_eq!(share(&keyset, position, &statement).verify(&keyset).expect("verifies").position(), position);
+                assert_eq!(
+                    share(&keyset, position, &statement).verify(&keyset).expect("verifies").position(),
+                    position
+                );
             }
             let honest = share(&keyset, 0, &statement);
             let forged = |share: Share| {
@@ -345,7 +352,10 @@ mod tests {
                     forged(Share { signature: ShareSignature::Bls(G1::INFINITY), ..honest });
                     let off = G1 { y: signature.y ^ U256::from(1), ..signature };
                     forged(Share { signature: ShareSignature::Bls(off), ..honest });
-                    forged(Share { signature: ShareSignature::Bls(G1 { x: U256::from(1), y: U256::from(2) }), ..honest });
+                    forged(Share {
+                        signature: ShareSignature::Bls(G1 { x: U256::from(1), y: U256::from(2) }),
+                        ..honest
+                    });
                 }
             }
         }

@@ -26,7 +26,9 @@ const LOG_TAG: &str = "Joule signing log v1";
 #[non_exhaustive]
 pub enum SigningRefused {
     /// Another rollup, or a rollup on another L1.
-    #[error("asked to sign for rollup {rollup} on L1 chain {l1_chain_id}; this log is for {log_rollup} on {log_l1_chain_id}")]
+    #[error(
+        "asked to sign for rollup {rollup} on L1 chain {l1_chain_id}; this log is for {log_rollup} on {log_l1_chain_id}"
+    )]
     OtherRollup {
         /// The statement's rollup.
         rollup: Address,

@@ -67,10 +67,7 @@ fn shares_that_do_not_belong_together_are_refused() {
             Err(AggregateError::MixedStatements { .. })
         ));
         let elsewhere = CertificateStatement { keyset_hash: B256::ZERO, ..*statement };
-        assert!(matches!(
-            Certificate::aggregate(keyset, &elsewhere, shares),
-            Err(AggregateError::WrongKeyset { .. })
-        ));
+        assert!(matches!(Certificate::aggregate(keyset, &elsewhere, shares), Err(AggregateError::WrongKeyset { .. })));
     }
 }
 

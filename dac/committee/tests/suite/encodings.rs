@@ -1,7 +1,5 @@
 use alloy::primitives::{Address, B256, keccak256};
-use joule_committee::{
-    CERTIFICATE_TAG_BLS, CertificateStatement, POSSESSION_TAG_BLS, Scheme, Signatures, hash_to_g1,
-};
+use joule_committee::{CERTIFICATE_TAG_BLS, CertificateStatement, POSSESSION_TAG_BLS, Scheme, Signatures, hash_to_g1};
 use joule_contracts::{Availability, BlsAggregate, Probe};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -1,7 +1,4 @@
-use alloy::{
-    primitives::Bytes,
-    providers::Provider,
-};
+use alloy::{primitives::Bytes, providers::Provider};
 use joule_committee::Scheme;
 
 use super::network::{EXPIRY_MIN, Network};

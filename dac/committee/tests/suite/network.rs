@@ -11,8 +11,8 @@ use alloy::{
     sol_types::SolCall,
 };
 use joule_committee::{
-    BlsSecretKey, Certificate, CertificateStatement, CommitteeContext, EcdsaSecretKey, Keyset, Member, Proposal, Scheme,
-    SecretKey, Share, SigningLog, VerifiedShare,
+    BlsSecretKey, Certificate, CertificateStatement, CommitteeContext, EcdsaSecretKey, Keyset, Member, Proposal,
+    Scheme, SecretKey, Share, SigningLog, VerifiedShare,
 };
 use joule_contracts::{DataCommittee, Probe, TimelockController};
 use joule_testnet_l1::{ChainConfig, DEVELOPMENT_ACCOUNTS, GenesisAccount, L1, ServerConfig};
@@ -183,10 +183,7 @@ impl Network {
             },
             certificate: calldata,
         };
-        TransactionRequest::default()
-            .with_from(statement.rollup)
-            .with_to(self.committee)
-            .with_input(call.abi_encode())
+        TransactionRequest::default().with_from(statement.rollup).with_to(self.committee).with_input(call.abi_encode())
     }
 
     /// The contract's verdict: what it reverts with.
