@@ -125,7 +125,7 @@ const MUTATIONS: &[Mutation] = &[
     ("program", |v| v.public_inputs[3] += 1, "vanishing: quotient"),
     ("a word of hY", |v| v.public_inputs[20] -= 1, "vanishing: quotient"),
     ("hX and hY swapped", swap_hashes, "vanishing: quotient"),
-    ("wires cap", |v| v.wires_cap[1] += Fr::one(), "transcript"),
+    ("wires cap", |v| v.wires_cap[1] += Fr::one(), "vanishing: quotient"),
     ("products cap", |v| v.products_cap[0] += Fr::one(), "vanishing: quotient"),
     ("quotients cap", |v| v.quotients_cap[0] += Fr::one(), "vanishing: quotient"),
     ("opened constant", |v| v.constants[1] += FE::ONE, "vanishing: quotient"),
