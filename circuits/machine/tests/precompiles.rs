@@ -11,6 +11,7 @@ use joule_machine::{
     },
     poseidon2, record, run,
 };
+use joule_protocol::{Digest, Hashing, Native, Tag, compress};
 use proptest::prelude::*;
 
 const LIMITS: Limits = Limits { cycles: 1 << 16, pages: 64 };
@@ -318,4 +319,21 @@ fn stores_and_calls_see_each_other() {
     check_records(&image, &Witness::default(), &records);
     let digest = poseidon2::to_words(&poseidon2::hash_words(1, &[0xabcd, 0xabcd_0000]));
     assert_eq!(records.registers[28].final_value, digest[0]);
+}
+
+proptest! {
+    #[test]
+    fn hashing_is_the_protocols(
+        words in prop::collection::vec(any::<u32>(), 0..40),
+        nodes in prop::array::uniform2(prop::array::uniform4(0..0xffff_ffff_0000_0001_u64)),
+    ) {
+        for tag in [Tag::Value, Tag::Leaf] {
+            let expected = Native::hash_words(tag, &words).elements();
+            prop_assert_eq!(poseidon2::hash_words(tag as u32, &words), expected);
+        }
+        let [left, right] = nodes;
+        let expected = compress(Digest::new(left).unwrap(), Digest::new(right).unwrap()).elements();
+        prop_assert_eq!(poseidon2::compress(&left, &right), expected);
+        prop_assert_eq!(poseidon2::from_words(&poseidon2::to_words(&left)), left);
+    }
 }
