@@ -60,7 +60,7 @@ pub const CERTIFICATE_TAG_BLS: &str = "Joule BLS certificate v1";
 pub const POSSESSION_TAG_BLS: &str = "Joule BLS possession v1";
 
 /// Largest multiple of the field's order below 2^256: hashes above it are passed over, so that x is uniform.
-const FIELD_MULTIPLE: U256 = uint!(109441214359196376111232028726286375443481556285789118313445189473226131042915_U256);
+const FIELD_MULTIPLE: U256 = uint!(109441214359196376111232028726286375443481555786489118313445189473226131042915_U256);
 const HASH_ATTEMPTS_MAX: u8 = 128;
 
 fn field(coordinate: U256) -> Result<Fq, PointError> {

@@ -1,7 +1,7 @@
 use alloy::{primitives::Bytes, providers::Provider};
 use joule_committee::Scheme;
 
-use super::network::{EXPIRY_MIN, Network};
+use super::network::Network;
 
 /// EIP-7623: a token is a zero byte, or a quarter of another; 4 gas each, and 10 at least where little else is done.
 fn calldata_gas(input: &Bytes) -> u64 {
@@ -17,8 +17,8 @@ async fn certificates_verify_on_l1_and_their_gas() {
         for scheme in [Scheme::Ecdsa, Scheme::Bls] {
             let keyset = network.keyset(scheme);
             for signers in [keyset.quorum() as usize, size] {
-                let certificate = network.certificate(scheme, signers);
-                certificate.clone().verify(keyset.hash(), EXPIRY_MIN).expect("verifies here");
+                let certificate = network.certificate_until(network.expiry_min + 86_400, scheme, signers);
+                certificate.clone().verify(keyset.hash(), network.expiry_min).expect("verifies here");
                 let calldata = certificate.to_calldata();
                 let call = network.call(&certificate.statement, calldata.clone());
                 let input = call.input.input().expect("calldata").clone();

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use alloy::{
+    eips::BlockNumberOrTag,
     network::{EthereumWallet, TransactionBuilder},
     primitives::{Address, B256, Bytes, U256, keccak256},
     providers::{DynProvider, Provider, ProviderBuilder},
@@ -20,8 +21,6 @@ use joule_testnet_l1::{ChainConfig, DEVELOPMENT_ACCOUNTS, GenesisAccount, L1, Se
 pub(crate) const L1_CHAIN_ID: u64 = 31_337;
 const START_S: u64 = 1_800_000_000;
 const REMAINING_MIN_S: u64 = 7 * 86_400;
-/// The least expiry: the clock stands still.
-pub(crate) const EXPIRY_MIN: u64 = START_S + REMAINING_MIN_S;
 
 pub(crate) struct Keys {
     account: PrivateKeySigner,
@@ -52,6 +51,8 @@ pub(crate) struct Network {
     pub(crate) committee: Address,
     /// An account in the place of the rollup: the contract takes its caller for it.
     pub(crate) rollup: Address,
+    /// The least expiry at the latest block, to which calls are put.
+    pub(crate) expiry_min: u64,
     pub(crate) ecdsa: Keyset,
     pub(crate) bls: Keyset,
     keys: Vec<Keys>,
@@ -124,7 +125,10 @@ impl Network {
             let current = contract.currentKeyset(scheme).call().await.expect("reads");
             assert_eq!(current, keyset.hash(), "the keyset's hash is the contract's");
         }
-        Self { _l1: l1, provider, committee, rollup, ecdsa, bls, keys }
+        // Every block is a second later at least than the one before.
+        let latest = provider.get_block_by_number(BlockNumberOrTag::Latest).await.expect("reads").expect("a block");
+        let expiry_min = latest.header.timestamp + REMAINING_MIN_S;
+        Self { _l1: l1, provider, committee, rollup, expiry_min, ecdsa, bls, keys }
     }
 
     pub(crate) fn keyset(&self, scheme: Scheme) -> &Keyset {
@@ -143,7 +147,7 @@ impl Network {
             checkpoint: keccak256("checkpoint"),
             revert_count: 3,
             data_bytes: 98_765,
-            expiry: EXPIRY_MIN,
+            expiry: self.expiry_min,
             keyset_hash: self.keyset(scheme).hash(),
         }
     }
@@ -166,7 +170,11 @@ impl Network {
     }
 
     pub(crate) fn certificate(&self, scheme: Scheme, signers: usize) -> Certificate {
-        let statement = self.statement(scheme);
+        self.certificate_until(self.expiry_min, scheme, signers)
+    }
+
+    pub(crate) fn certificate_until(&self, expiry: u64, scheme: Scheme, signers: usize) -> Certificate {
+        let statement = CertificateStatement { expiry, ..self.statement(scheme) };
         let shares = self.shares(&statement, scheme, signers);
         Certificate::aggregate(self.keyset(scheme), &statement, &shares).expect("aggregates")
     }
@@ -188,7 +196,7 @@ impl Network {
 
     /// The contract's verdict: what it reverts with.
     pub(crate) async fn verdict(&self, certificate: &Certificate) -> Result<(), Bytes> {
-        match self.provider.call(self.call(&certificate.statement, certificate.to_calldata())).await {
+        match self.provider.call(self.call(&certificate.statement, certificate.to_calldata())).latest().await {
             Ok(_) => Ok(()),
             Err(error) => {
                 let answer = error.as_error_resp().expect("the contract's answer");

@@ -7,7 +7,7 @@ use joule_contracts::DataCommittee;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::network::{EXPIRY_MIN, Network};
+use super::network::Network;
 
 const SECP256K1_ORDER: U256 = uint!(0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141_U256);
 const PARITY: U256 = uint!(0x8000000000000000000000000000000000000000000000000000000000000000_U256);
@@ -51,7 +51,7 @@ fn as_revert(error: &CertificateError) -> Bytes {
 /// Both refuse, for the same reason and with the same values.
 async fn both_refuse(network: &Network, what: &str, certificate: Certificate) -> CertificateError {
     let keyset_hash = network.keyset(certificate.scheme()).hash();
-    let here = certificate.clone().verify(keyset_hash, EXPIRY_MIN).expect_err(what);
+    let here = certificate.clone().verify(keyset_hash, network.expiry_min).expect_err(what);
     let there = network.verdict(&certificate).await.expect_err(what);
     assert_eq!(as_revert(&here), there, "{what}: {here}");
     here
