@@ -16,10 +16,10 @@ use crate::{
 };
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A share came in, from whomever.
-    Share(Share),
+    Share(Box<Share>),
     /// A member refused, did not answer in time, or cannot be reached. It may still send its share.
     Failed {
         /// The member.
@@ -145,7 +145,7 @@ impl Gathering {
     /// Takes one event.
     pub fn step(&mut self, event: Event) -> Vec<Action> {
         match event {
-            Event::Share(share) => match self.take(share) {
+            Event::Share(share) => match self.take(*share) {
                 Ok(mut actions) => {
                     actions.extend(self.weigh());
                     actions
@@ -194,7 +194,7 @@ impl Gathering {
         }
         let (expected, got) = (self.statement.slot(), share.statement.slot());
         if expected != got {
-            return Err(ShareError::WrongSlot { expected, got });
+            return Err(ShareError::WrongSlot { expected: Box::new(expected), got: Box::new(got) });
         }
         let is_ours = share.statement == self.statement;
         // Before the signature is checked: a copy of what counts already is worth no pairing.
@@ -289,7 +289,7 @@ mod tests {
 
     fn sends(gathering: &mut Gathering, position: usize) -> Vec<Action> {
         let share = share(&gathering.keyset, position, &gathering.statement);
-        gathering.step(Event::Share(share))
+        gathering.step(Event::Share(Box::new(share)))
     }
 
     fn fails(gathering: &mut Gathering, position: usize) -> Vec<Action> {
@@ -365,7 +365,7 @@ mod tests {
             let statement = gathering.statement;
             let honest = share(&gathering.keyset, 0, &statement);
             let mut refused = |share: Share, fault: Fault| {
-                let error = refusal(gathering.step(Event::Share(share)));
+                let error = refusal(gathering.step(Event::Share(Box::new(share))));
                 assert_eq!(error.fault(), fault, "{error}");
                 error
             };
@@ -381,8 +381,8 @@ mod tests {
             let wrong = Share { statement: elsewhere, ..honest };
             assert!(matches!(refused(wrong, Fault::Sender), ShareError::WrongKeyset { .. }));
             // None of that was held against the member: it still counts, once.
-            assert!(matches!(&gathering.step(Event::Share(honest))[..], [Action::Counted { count: 1, .. }]));
-            let error = refusal(gathering.step(Event::Share(honest)));
+            assert!(matches!(&gathering.step(Event::Share(Box::new(honest)))[..], [Action::Counted { count: 1, .. }]));
+            let error = refusal(gathering.step(Event::Share(Box::new(honest))));
             assert_eq!((error.fault(), error), (Fault::Nobody, ShareError::Duplicate { account: honest.account }));
         }
     }
@@ -395,7 +395,7 @@ mod tests {
                 let ours = share(&gathering.keyset, 0, &gathering.statement);
                 let other = share(&gathering.keyset, 0, &other_subject(&gathering.statement));
                 let (first, second) = if ours_first { (ours, other) } else { (other, ours) };
-                let actions = gathering.step(Event::Share(first));
+                let actions = gathering.step(Event::Share(Box::new(first)));
                 if ours_first {
                     assert!(matches!(&actions[..], [Action::Counted { .. }]));
                 } else {
@@ -406,7 +406,7 @@ mod tests {
                     assert!(matches!(error, ShareError::SignedOther { .. }));
                     assert_eq!(error.fault(), Fault::Us);
                 }
-                let error = refusal(gathering.step(Event::Share(second)));
+                let error = refusal(gathering.step(Event::Share(Box::new(second))));
                 assert_eq!(error.fault(), Fault::Member(ours.account));
                 let ShareError::Equivocation(proof) = error else { panic!("{error}") };
                 assert_eq!(proof.verify(&gathering.keyset), Ok(()));
@@ -422,10 +422,10 @@ mod tests {
         let two = CertificateStatement { expiry: one.expiry + 1, ..one };
         for (statement, fault) in [(one, Fault::Us), (one, Fault::Us)] {
             let share = share(&gathering.keyset, 0, &statement);
-            assert_eq!(refusal(gathering.step(Event::Share(share))).fault(), fault);
+            assert_eq!(refusal(gathering.step(Event::Share(Box::new(share)))).fault(), fault);
         }
         let share = share(&gathering.keyset, 0, &two);
-        assert_eq!(refusal(gathering.step(Event::Share(share))).fault(), Fault::Member(share.account));
+        assert_eq!(refusal(gathering.step(Event::Share(Box::new(share)))).fault(), Fault::Member(share.account));
     }
 
     #[test]
@@ -455,7 +455,7 @@ mod tests {
                         // A forgery changes nothing at all.
                         let mut forged = share(&keyset, (position + 1) % 5, &statement);
                         forged.account = keyset.members()[position].account;
-                        gathering.step(Event::Share(forged))
+                        gathering.step(Event::Share(Box::new(forged)))
                     }
                 });
                 if expected == Status::Open {

@@ -144,9 +144,9 @@ pub enum ShareError {
     #[error("the share is about {got:?} instead of {expected:?}")]
     WrongSlot {
         /// What is being gathered.
-        expected: Slot,
+        expected: Box<Slot>,
         /// The share's.
-        got: Slot,
+        got: Box<Slot>,
     },
     /// The member signed something else for the slot. Either it was asked something else, or it lies: this share alone does not tell.
     #[error("{account} signed {got:?} where {expected:?} is being gathered")]

@@ -65,7 +65,8 @@ fn tampered(certificate: &Certificate, change: impl FnOnce(&mut Certificate)) ->
 }
 
 async fn statement_is_bound(network: &Network, honest: &Certificate) {
-    let changes: [(&str, fn(&mut Certificate)); 9] = [
+    type Change = fn(&mut Certificate);
+    let changes: [(&str, Change); 9] = [
         ("another rollup", |c| c.statement.rollup = Address::repeat_byte(5)),
         ("another number", |c| c.statement.batch_number += 1),
         ("another parent", |c| c.statement.parent_checkpoint = B256::ZERO),
