@@ -25,7 +25,7 @@ unit:
 
 ## The contracts' own tests, with forge; needs Node. Rust users work with the committed artefacts and need neither.
 contracts:
-	contracts/test/run
+	contracts/test
 
 ## The book as web pages, in circuits/book/book: cargo install mdbook.
 book:

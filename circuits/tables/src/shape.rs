@@ -100,7 +100,7 @@ impl Shape {
     ///
     /// # Errors
     ///
-    /// [`TraceError::TooManyRows`], if the image is too large for the shape.
+    /// [`TraceError::Image`], if the image is too large for the shape.
     pub fn tables(self, image: &MachineImage) -> Result<Vec<JouleAir>, TraceError> {
         let image = Image::new(image, self.height(TableName::Image))?;
         Ok(TableName::ALL.iter().map(|&table| self.table(table, image.clone())).collect())

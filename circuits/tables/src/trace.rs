@@ -5,7 +5,7 @@ use p3_matrix::dense::RowMajorMatrix;
 use p3_maybe_rayon::prelude::*;
 use thiserror::Error;
 
-use crate::{Felt, check::Trace, secp256k1::trace::CurveError};
+use crate::{Felt, check::Trace, image::ImageTooLarge, secp256k1::trace::CurveError};
 
 /// Why a run does not fit a shape's tables.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -22,6 +22,9 @@ pub enum TraceError {
         /// The rows that the table has.
         height: usize,
     },
+    /// The image itself is too large.
+    #[error(transparent)]
+    Image(#[from] ImageTooLarge),
     /// The run did not make public values.
     #[error("the run committed no public values")]
     NoCommit,

@@ -3,13 +3,11 @@
 use std::{collections::BTreeMap, fmt::Write as _, time::Instant};
 
 use anyhow::{Context, ensure};
-use joule_machine::{Cost, Limits, Outcome, Profile, Witness, kernel_image, profile_calls, run as run_image};
-use joule_protocol::{Checkpoint, Digest, Native};
-use joule_state::witness_segment;
-use joule_workload::{Chain, GENESIS_SECONDS, Payments, Population, payments};
+use joule_machine::{Cost, Limits, Profile, kernel_image, profile_calls, run as run_image};
 use serde::Serialize;
 
-const BASE_FEE: u64 = 100;
+use crate::sample::Sample;
+
 /// The routine of the image that is one transaction.
 const TRANSACTION_ROUTINE: &str = "joule_kernel::transaction::execute";
 
@@ -112,53 +110,19 @@ fn table(report: &Report) -> anyhow::Result<String> {
 }
 
 fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
-    let mut chain = Chain::new(Chain::test_genesis());
-    let devices = arguments.wallets.div_ceil(4);
-    let population = Population::new(arguments.seed, &chain.genesis, arguments.wallets.into(), devices.into());
-    let now = GENESIS_SECONDS + 60;
-    let Payments { deposits, setup, payments } =
-        payments(&population, now, BASE_FEE.into(), arguments.payments as usize);
-    for requests in deposits.chunks(64) {
-        chain.block(now, BASE_FEE, requests, &[]).context("a block of deposits")?;
-    }
-    for transactions in setup.chunks(64) {
-        let block = chain.block(now, BASE_FEE, &[], transactions).context("a block of registrations")?;
-        ensure!(block.refused.is_empty(), "a registration was refused: {:?}", block.refused[0]);
-    }
-
-    let from = *chain.execution.checkpoint();
-    let mut tree = chain.execution.tree().clone();
-    let mut blocks = Vec::new();
-    let mut waiting = payments.as_slice();
-    while !waiting.is_empty() {
-        let offered = &waiting[..waiting.len().min(arguments.block as usize)];
-        let transactions: Vec<_> = offered.iter().map(|(_, bytes)| bytes.clone()).collect();
-        let block = chain.block(now, BASE_FEE, &[], &transactions).context("a block of payments")?;
-        // What found no room is at the end, and goes into the next block.
-        let taken = block.items.transactions.len();
-        ensure!(taken > 0 && block.items.transactions == transactions[..taken], "a payment was refused");
-        waiting = &waiting[taken..];
-        blocks.push(block.items);
-    }
-
-    let start = Instant::now();
-    let chain_id = chain.genesis.chain_id;
-    let (witness, to) = witness_segment(&mut tree, chain_id, &from, &blocks).context("witnessing the segment")?;
-    let native_seconds = start.elapsed().as_secs_f64();
-    let siblings = witness.siblings.iter().map(|path| path.map(Digest::elements)).collect();
-    let witness = Witness { input: witness.input, siblings };
-
+    let Arguments { payments, block, wallets, seed, .. } = *arguments;
+    let sample = Sample::new(payments, block, wallets, seed)?;
     let (image, limits) = (kernel_image(), Limits::default());
     let start = Instant::now();
-    let outcome = run_image(image, &witness, limits).context("running the image")?;
+    let outcome = run_image(image, &sample.witness, limits).context("running the image")?;
     let machine_seconds = start.elapsed().as_secs_f64();
-    check(&outcome, chain_id, &from, &to)?;
+    sample.check(&outcome)?;
     let (_, profile, calls) =
-        profile_calls(image, &witness, limits, TRANSACTION_ROUTINE).context("profiling the image")?;
-    ensure!(calls.len() == payments.len(), "the image has no routine {TRANSACTION_ROUTINE} to measure");
+        profile_calls(image, &sample.witness, limits, TRANSACTION_ROUTINE).context("profiling the image")?;
+    ensure!(calls.len() == sample.kinds.len(), "the image has no routine {TRANSACTION_ROUTINE} to measure");
 
     let mut kinds: BTreeMap<&'static str, Kind> = BTreeMap::new();
-    for ((kind, _), cost) in payments.iter().zip(&calls) {
+    for (kind, cost) in sample.kinds.iter().zip(&calls) {
         let entry = kinds.entry(kind).or_default();
         entry.payments += 1;
         entry.cost += *cost;
@@ -166,24 +130,13 @@ fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
     Ok(Report {
         payments: arguments.payments,
         kinds,
-        blocks: blocks.len(),
-        input_words: witness.input.len(),
+        blocks: sample.blocks,
+        input_words: sample.witness.input.len(),
         cycles: outcome.cycles,
         cycles_per_payment: f64::from(outcome.cycles) / f64::from(arguments.payments),
         memory_pages: outcome.pages,
-        native_seconds,
+        native_seconds: sample.native_seconds,
         machine_seconds,
         profile,
     })
-}
-
-/// The image must say what the native kernel says.
-fn check(outcome: &Outcome, chain_id: u64, from: &Checkpoint, to: &Checkpoint) -> anyhow::Result<()> {
-    let mut expected = vec![chain_id as u32, (chain_id >> 32) as u32];
-    expected.extend(from.hash::<Native>().to_words());
-    expected.extend(to.hash::<Native>().to_words());
-    ensure!(outcome.exit_code == 0, "the image halts with {}", outcome.exit_code);
-    let committed = outcome.committed.context("the image commits nothing")?;
-    ensure!(committed[..] == expected, "image and native kernel disagree: {committed:x?}, not {expected:x?}");
-    Ok(())
 }

@@ -17,8 +17,17 @@ use crate::{
     builder::TableBuilder,
     buses::{MEMORY, PROGRAM, space},
     check::Trace,
-    trace::TraceError,
 };
+
+/// An image has more rows than the shape has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the image takes {rows} rows, the shape has {height}")]
+pub struct ImageTooLarge {
+    /// Rows the image takes.
+    pub rows: usize,
+    /// Rows there are.
+    pub height: usize,
+}
 
 /// A program's instructions and initial memory, and the registers.
 #[derive(Clone, Debug)]
@@ -32,11 +41,11 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// [`TraceError::TooManyRows`], if the image does not fit the height.
-    pub fn new(image: &MachineImage, height: usize) -> Result<Self, TraceError> {
+    /// [`ImageTooLarge`], if the image does not fit the height.
+    pub fn new(image: &MachineImage, height: usize) -> Result<Self, ImageTooLarge> {
         let rows = rows(image);
         if rows > height {
-            return Err(TraceError::TooManyRows { table: "image", rows, height });
+            return Err(ImageTooLarge { rows, height });
         }
         let width = ImagePreprocessed::WIDTH;
         let mut trace = RowMajorMatrix::new(vec![Felt::ZERO; height * width], width);

@@ -7,4 +7,4 @@ pub mod decode;
 mod tests;
 pub mod trace;
 
-pub use constraints::Image;
+pub use constraints::{Image, ImageTooLarge};

@@ -4,7 +4,7 @@ use p3_field::PrimeCharacteristicRing;
 use p3_matrix::Matrix;
 
 use super::{
-    Image,
+    Image, ImageTooLarge,
     columns::{ImageColumns, ImagePreprocessed, InstructionColumns},
     decode::{BOOT_PC, REGISTERS, SINK, decode, rows},
     trace::fill,
@@ -13,7 +13,6 @@ use crate::{
     Felt, cpu,
     forge::{By, Free, Honest, catches, every_cell_counts, forgery},
     operations::Operation,
-    trace::TraceError,
 };
 
 const HEIGHT: usize = 64;
@@ -90,7 +89,7 @@ fn an_image_that_does_not_fit_is_refused() {
     let image = machine_image();
     let rows = rows(&image);
     let error = Image::new(&image, 32).unwrap_err();
-    assert_eq!(error, TraceError::TooManyRows { table: "image", rows, height: 32 });
+    assert_eq!(error, ImageTooLarge { rows, height: 32 });
 }
 
 /// What the cpu relies on when it takes flags from here.
