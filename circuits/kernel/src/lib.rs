@@ -4,7 +4,7 @@
 //! natively, the prover runs its RV32IM image on the machine, and a test holds the two equal on random streams.
 //!
 //! Read it from [`BlockExecutor`]: a block begins at a [`Checkpoint`](joule_protocol::Checkpoint), takes priority requests and then transactions, and
-//! ends with a new root, a new checkpoint and its batch data. What a call does is a [`Plan`](plan::Plan) that is made by reading alone and then
+//! ends with a new root, a new checkpoint and its batch data. What a call does is a *plan* (`plan.rs`) that is made by reading alone and then
 //! applied: an action that fails has changed nothing.
 //!
 //! Three ways to fail are kept apart: a [`Refusal`](joule_protocol::Refusal) keeps a transaction out of blocks, a
