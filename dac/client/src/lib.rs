@@ -1,0 +1,1 @@
+//! Gathers a quorum of the committee's signatures, and fetches data back.

@@ -1,0 +1,1 @@
+//! `joule-dac`, a member of the data availability committee.

@@ -1,0 +1,1 @@
+//! `joule-node`, the sequencer and full node.

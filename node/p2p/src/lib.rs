@@ -1,0 +1,1 @@
+//! Gossip of blocks and transactions, and sync, over libp2p.

@@ -1,0 +1,1 @@
+//! JSON-RPC for wallets: eth, net, web3 and joule, over HTTP and WebSocket.

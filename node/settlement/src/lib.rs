@@ -1,0 +1,1 @@
+//! What L1 must see: commit, prove, execute.
