@@ -8,10 +8,9 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/joule/target
 ## Runs every check and test: what CI runs.
 test: prerequisites check unit contracts
 
-## Says what is missing and how to get it.
+## Checks what a build needs, installs what it may, and names the rest with the command to get it.
 prerequisites:
-	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs"; exit 1; }
-	@command -v cc >/dev/null || { echo "a C compiler is missing: apt-get install build-essential"; exit 1; }
+	testnet/prerequisites
 
 ## Format, lints, documentation: cargo fmt, cargo clippy, cargo doc.
 check:
