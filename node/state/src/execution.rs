@@ -171,4 +171,14 @@ impl<S: Store> Execution<S> {
         self.checkpoint = sealed.block.checkpoint;
         Ok(())
     }
+
+    /// As [`Execution::take`], where whoever owns the store has already written the block's changes, together with the block.
+    ///
+    /// # Panics
+    /// If the block was not executed on this state.
+    pub fn follow(&mut self, sealed: &Sealed) {
+        assert_eq!(sealed.block.header.parent, self.checkpoint.block_hash, "the block follows another one");
+        self.tree.follow(&sealed.changes);
+        self.checkpoint = sealed.block.checkpoint;
+    }
 }

@@ -214,11 +214,16 @@ impl<S: Store> StateTree<S> {
         Ok(())
     }
 
+    /// Takes up planned changes that whoever owns the store has made already.
+    pub(crate) fn follow(&mut self, changes: &Changes) {
+        self.root = changes.root;
+        self.leaf_count = changes.leaf_count;
+    }
+
     /// Makes planned changes.
     pub fn commit(&mut self, changes: &Changes) -> Result<(), TreeError<S::Error>> {
         self.store.commit(changes).map_err(TreeError::Store)?;
-        self.root = changes.root;
-        self.leaf_count = changes.leaf_count;
+        self.follow(changes);
         Ok(())
     }
 }
@@ -227,8 +232,16 @@ fn node<S: Store>(store: &S, height: u8, position: u32) -> Result<Digest, TreeEr
     Ok(store.node(height, position).map_err(TreeError::Store)?.unwrap_or(empty_nodes()[usize::from(height)]))
 }
 
-/// Digests of many leaves, batched: accounts, which are most of them, and then all leaves.
-fn leaf_digests(leaves: &[(Key, Leaf)]) -> Vec<(u32, Digest)> {
+/// The digest of a node at `height` below which nothing was ever written.
+///
+/// # Panics
+/// If `height` is above the root's.
+pub fn empty_node(height: u8) -> Digest {
+    empty_nodes()[usize::from(height)]
+}
+
+/// Positions and digests of many leaves, batched: accounts, which are most of them, and then all leaves.
+pub fn leaf_digests(leaves: &[(Key, Leaf)]) -> Vec<(u32, Digest)> {
     let mut values = vec![Digest::EMPTY; leaves.len()];
     let (mut accounts, mut account_indices) = (Vec::new(), Vec::new());
     for (index, (_, leaf)) in leaves.iter().enumerate() {

@@ -3,24 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use joule_kernel::{
-    Abort, BlockExecutor, BlockInput, BlockWitness, LeafWitness, NotExecuted, SealedBlock, SegmentWitness, write_input,
+    Abort, BlockExecutor, BlockInput, BlockWitness, LeafWitness, SealedBlock, SegmentWitness, write_input,
 };
 use joule_protocol::{Checkpoint, Digest, Key, Native, Object, compress, limits::TREE_DEPTH};
 
-use crate::{Changes, Leaf, StateTree, Store, TreeError, TreeOpenings, tree::digest_of};
-
-/// The items of a block that is to be proven.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BlockItems {
-    /// Unix seconds.
-    pub timestamp: u64,
-    /// Price per unit of gas.
-    pub base_fee: u64,
-    /// Priority requests, as L1 accumulated them.
-    pub requests: Vec<Vec<u8>>,
-    /// Signed transactions.
-    pub transactions: Vec<Vec<u8>>,
-}
+use crate::{
+    BlockItems, Changes, Leaf, StateTree, Store, TreeError, TreeOpenings, items::aborts, tree::digest_of,
+};
 
 type Siblings = [Digest; TREE_DEPTH];
 
@@ -56,14 +45,6 @@ pub fn witness_block<S: Store>(
     let (witness, leaves) = hints(tree, &opened).expect("the store holds what the block has just read");
     let siblings = record_siblings(tree, &leaves, &changes).expect("the store holds what the block has just read");
     Ok((witness, siblings, sealed, changes))
-}
-
-fn aborts(error: NotExecuted) -> Abort {
-    match error {
-        NotExecuted::Refused(refusal) => Abort::Refused(refusal),
-        NotExecuted::BlockFull => Abort::BlockOverfull,
-        NotExecuted::Aborted(abort) => abort,
-    }
 }
 
 /// Witnesses a run of blocks and returns the segment's input and advice, committing each block to `tree` on the way.
