@@ -68,7 +68,8 @@ impl LogFilter {
         address && self.topics.iter().enumerate().all(topic)
     }
 
-    fn may_be_in(&self, bloom: &Bloom) -> bool {
+    /// Whether a block with this filter may hold a log that is wanted; false is certain.
+    pub fn may_be_in(&self, bloom: &Bloom) -> bool {
         let any = |wanted: &mut dyn Iterator<Item = &[u8]>| {
             let mut is_empty = true;
             let found = wanted.any(|item| {
