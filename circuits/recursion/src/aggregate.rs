@@ -346,6 +346,7 @@ pub(crate) fn key_elements(key: &VerifierOnlyCircuitData<Inner, D>) -> Vec<F> {
 }
 
 /// The hash that stands for a key in public inputs. The number of elements is fixed, so no padding is needed.
-pub(crate) fn key_hash(key: &VerifierOnlyCircuitData<Inner, D>) -> [F; DIGEST] {
+#[must_use]
+pub fn key_hash(key: &VerifierOnlyCircuitData<Inner, D>) -> [F; DIGEST] {
     PoseidonHash::hash_no_pad(&key_elements(key)).elements
 }

@@ -36,21 +36,29 @@ impl<Outer: GenericConfig<D, F = F>> Shrink<Outer> {
         Self { shrink, last }
     }
 
-    /// The circuits as bytes to keep, the shrink's and the last one's; see [`cache`].
+    /// The circuits as bytes to keep: the length of the shrink's, the shrink's, the last one's; see [`cache`].
     ///
     /// # Errors
     /// If a circuit cannot be encoded.
-    pub fn to_bytes(&self, fingerprint: Fingerprint) -> Result<[Vec<u8>; 2], CacheError> {
-        Ok([cache::encode(fingerprint, &[&self.shrink])?, cache::encode(fingerprint, &[&self.last])?])
+    pub fn to_bytes(&self, fingerprint: Fingerprint) -> Result<Vec<u8>, CacheError> {
+        let shrink = cache::encode(fingerprint, &[&self.shrink])?;
+        let last = cache::encode(fingerprint, &[&self.last])?;
+        Ok([&(shrink.len() as u64).to_le_bytes()[..], &shrink, &last].concat())
     }
 
     /// Kept circuits.
     ///
     /// # Errors
     /// If the bytes are not the circuits with this fingerprint.
-    pub fn from_bytes(fingerprint: Fingerprint, bytes: [&[u8]; 2]) -> Result<Self, CacheError> {
-        let shrink: [_; 1] = cache::decode(fingerprint, bytes[0])?.try_into().map_err(|_| CacheError::Payload)?;
-        let last: [_; 1] = cache::decode(fingerprint, bytes[1])?.try_into().map_err(|_| CacheError::Payload)?;
+    pub fn from_bytes(fingerprint: Fingerprint, bytes: &[u8]) -> Result<Self, CacheError> {
+        let (length, rest) = bytes.split_first_chunk().ok_or(CacheError::Magic)?;
+        let got = rest.len() as u64;
+        let expected = u64::from_le_bytes(*length);
+        let cut = CacheError::Length { expected, got };
+        let length = usize::try_from(expected).map_err(|_| cut.clone())?;
+        let (shrink, last) = rest.split_at_checked(length).ok_or(cut)?;
+        let shrink: [_; 1] = cache::decode(fingerprint, shrink)?.try_into().map_err(|_| CacheError::Payload)?;
+        let last: [_; 1] = cache::decode(fingerprint, last)?.try_into().map_err(|_| CacheError::Payload)?;
         let ([shrink], [last]) = (shrink, last);
         Ok(Self { shrink, last })
     }

@@ -74,13 +74,14 @@ pub enum WrapError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Reading or writing a key file failed.
-    #[error("key file {path}: {source}")]
-    KeyFileAccess {
-        /// The file.
-        path: String,
-        /// The system's error.
-        source: std::io::Error,
+    /// A key whose ceremony nobody has checked. Keys from a ceremony can be used once this crate checks contributions.
+    #[error(
+        "the key says that it comes from a ceremony of {contributions} contributions, which this version cannot check, so it is refused: \
+         use development keys on local chains, or a version that checks contributions"
+    )]
+    UncheckedCeremony {
+        /// Contributions that the header lists.
+        contributions: usize,
     },
     /// The proof's encoding is not canonical or not on the curve.
     #[error("proof word {word} does not encode a proof: {reason}")]

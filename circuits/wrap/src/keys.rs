@@ -2,11 +2,10 @@
 //!
 //! A key file is `"JOULEKEY"`, the header's length (32 bits, big-endian), the header (JSON), the proving key (arkworks'
 //! uncompressed encoding, the verifying key first), and SHA-256 of all that. The header says which circuit the key is for and
-//! where it comes from, so that no key is mistaken for another and a development key says of itself that it is one.
+//! where it comes from, so that no key is mistaken for another and a development key says of itself that it is one. Where files lie is
+//! for the caller: this crate reads and writes streams.
 
-use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{Read, Write};
 
 use ark_bn254::{Bn254, Fr};
 use ark_groth16::Groth16;
@@ -20,6 +19,7 @@ use crate::error::WrapError;
 use crate::wrap::WrapCircuit;
 
 const MAGIC: &[u8; 8] = b"JOULEKEY";
+const VERIFYING_MAGIC: &[u8; 8] = b"JOULEVKY";
 const FORMAT: u32 = 1;
 /// A header is a few hundred bytes, and about that much more per contribution.
 const HEADER_BYTES_MAX: u32 = 1 << 20;
@@ -76,13 +76,97 @@ impl KeyHeader {
         matches!(self.origin, KeyOrigin::Development { .. })
     }
 
-    pub(crate) fn expect_circuit(&self, wrap: &WrapCircuit) -> Result<(), WrapError> {
+    /// Refuses a key of another circuit.
+    ///
+    /// # Errors
+    /// [`WrapError::KeyOfAnotherCircuit`].
+    pub fn expect_circuit(&self, wrap: &WrapCircuit) -> Result<(), WrapError> {
         let expected = wrap.digest_hex();
         if self.circuit == expected {
             Ok(())
         } else {
             Err(WrapError::KeyOfAnotherCircuit { expected, got: self.circuit.clone() })
         }
+    }
+
+    fn write(&self, mut writer: impl Write, magic: &[u8; 8]) -> Result<(), WrapError> {
+        let header = serde_json::to_vec(self).map_err(malformed)?;
+        writer.write_all(magic).map_err(malformed)?;
+        writer.write_all(&(header.len() as u32).to_be_bytes()).map_err(malformed)?;
+        writer.write_all(&header).map_err(malformed)
+    }
+
+    /// Keys from a ceremony are refused: this version has no check of contributions, and a key whose origin is not checked must not
+    /// pass for one.
+    fn read(mut reader: impl Read, expected: &[u8; 8]) -> Result<Self, WrapError> {
+        let mut magic = [0; 8];
+        reader.read_exact(&mut magic).map_err(malformed)?;
+        if &magic != expected {
+            return Err(malformed("it does not start with the magic word"));
+        }
+        let mut length = [0; 4];
+        reader.read_exact(&mut length).map_err(malformed)?;
+        let length = u32::from_be_bytes(length);
+        if length > HEADER_BYTES_MAX {
+            return Err(malformed(format!("its header is said to have {length} bytes")));
+        }
+        let mut header = vec![0; length as usize];
+        reader.read_exact(&mut header).map_err(malformed)?;
+        let header: Self = serde_json::from_slice(&header).map_err(malformed)?;
+        if header.format != FORMAT {
+            return Err(malformed(format!("its format is {}, expected {FORMAT}", header.format)));
+        }
+        match &header.origin {
+            KeyOrigin::Development { .. } => Ok(header),
+            KeyOrigin::Ceremony { contributions, .. } => {
+                Err(WrapError::UncheckedCeremony { contributions: contributions.len() })
+            }
+        }
+    }
+}
+
+impl VerifyingKey {
+    /// The key with its header as bytes: `"JOULEVKY"`, header as in a key file, arkworks' compressed encoding.
+    ///
+    /// # Errors
+    /// If it cannot be encoded.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, WrapError> {
+        let mut bytes = Vec::new();
+        self.header.write(&mut bytes, VERIFYING_MAGIC)?;
+        self.key.serialize_compressed(&mut bytes).map_err(malformed)?;
+        Ok(bytes)
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote. Points are checked: they lie on their curves and in their subgroups.
+    ///
+    /// # Errors
+    /// If the bytes are none, or the key claims a ceremony.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, WrapError> {
+        if bytes.len() > HEADER_BYTES_MAX as usize {
+            return Err(malformed(format!("it has {} bytes", bytes.len())));
+        }
+        let mut rest = bytes;
+        let header = KeyHeader::read(&mut rest, VERIFYING_MAGIC)?;
+        let key = ark_groth16::VerifyingKey::deserialize_compressed(&mut rest).map_err(malformed)?;
+        if !rest.is_empty() {
+            return Err(malformed("something follows the key"));
+        }
+        // One public input; more would be left unchecked by whoever passes one.
+        if key.gamma_abc_g1.len() != 2 {
+            return Err(malformed(format!(
+                "it takes {} public inputs, not one",
+                key.gamma_abc_g1.len().saturating_sub(1)
+            )));
+        }
+        Ok(Self { header, key })
+    }
+
+    /// SHA-256 of [`Self::to_bytes`], by which people compare keys.
+    ///
+    /// # Errors
+    /// If it cannot be encoded.
+    pub fn digest(&self) -> Result<[u8; 32], WrapError> {
+        Ok(Sha256::digest(self.to_bytes()?).into())
     }
 }
 
@@ -115,52 +199,15 @@ impl WrapKeys {
         Ok(Self { header: KeyHeader { format: FORMAT, circuit, origin }, proving })
     }
 
-    /// Reads the wrap's development keys from a folder, or makes them and leaves them there.
-    pub fn load_or_generate(folder: &Path, wrap: &WrapCircuit) -> Result<Self, WrapError> {
-        let path = folder.join(format!("wrap-{}.key", wrap.digest_hex()));
-        if path.exists() {
-            let keys = Self::read_file(&path)?;
-            keys.header.expect_circuit(wrap)?;
-            return Ok(keys);
-        }
-        let keys = Self::generate_for_development(wrap)?;
-        keys.write_file(&path)?;
-        Ok(keys)
-    }
-
     /// The part that verifiers need.
     pub fn verifying_key(&self) -> VerifyingKey {
         VerifyingKey { header: self.header.clone(), key: self.proving.vk.clone() }
     }
 
-    /// Writes a key file, whole or not at all.
-    pub fn write_file(&self, path: &Path) -> Result<(), WrapError> {
-        let access = |source| WrapError::KeyFileAccess { path: path.display().to_string(), source };
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(access)?;
-        }
-        let partial = path.with_extension(format!("{}.partial", std::process::id()));
-        let file = File::create(&partial).map_err(access)?;
-        let mut writer = BufWriter::with_capacity(1 << 20, file);
-        self.write(&mut writer)?;
-        writer.flush().map_err(access)?;
-        fs::rename(&partial, path).map_err(access)
-    }
-
-    /// Reads a key file.
-    pub fn read_file(path: &Path) -> Result<Self, WrapError> {
-        let access = |source| WrapError::KeyFileAccess { path: path.display().to_string(), source };
-        let file = File::open(path).map_err(access)?;
-        Self::read(BufReader::with_capacity(1 << 20, file))
-    }
-
     /// Writes the format described in this module.
     pub fn write(&self, writer: impl Write) -> Result<(), WrapError> {
         let mut hashing = Hashing { inner: writer, hasher: Sha256::new() };
-        let header = serde_json::to_vec(&self.header).map_err(malformed)?;
-        hashing.write_all(MAGIC).map_err(malformed)?;
-        hashing.write_all(&(header.len() as u32).to_be_bytes()).map_err(malformed)?;
-        hashing.write_all(&header).map_err(malformed)?;
+        self.header.write(&mut hashing, MAGIC)?;
         self.proving.serialize_uncompressed(&mut hashing).map_err(malformed)?;
         let digest = hashing.hasher.finalize();
         hashing.inner.write_all(&digest).map_err(malformed)
@@ -169,30 +216,10 @@ impl WrapKeys {
     /// Reads what [`Self::write`] wrote.
     ///
     /// The digest at the end finds damage, not malice: points are taken without subgroup checks, and whoever can write to the
-    /// cache can replace the key. A proof made with a false key does not verify under the true one. Keys from a ceremony are
-    /// refused: this version has no check of contributions, and a key whose origin is not checked must not pass for one.
+    /// cache can replace the key. A proof made with a false key does not verify under the true one.
     pub fn read(reader: impl Read) -> Result<Self, WrapError> {
         let mut hashing = Hashing { inner: reader, hasher: Sha256::new() };
-        let mut magic = [0; 8];
-        hashing.read_exact(&mut magic).map_err(malformed)?;
-        if &magic != MAGIC {
-            return Err(malformed("it does not start with the magic word"));
-        }
-        let mut length = [0; 4];
-        hashing.read_exact(&mut length).map_err(malformed)?;
-        let length = u32::from_be_bytes(length);
-        if length > HEADER_BYTES_MAX {
-            return Err(malformed(format!("its header is said to have {length} bytes")));
-        }
-        let mut header = vec![0; length as usize];
-        hashing.read_exact(&mut header).map_err(malformed)?;
-        let header: KeyHeader = serde_json::from_slice(&header).map_err(malformed)?;
-        if header.format != FORMAT {
-            return Err(malformed(format!("its format is {}, expected {FORMAT}", header.format)));
-        }
-        if !header.is_development() {
-            return Err(malformed("it comes from a ceremony, whose contributions this version cannot check"));
-        }
+        let header = KeyHeader::read(&mut hashing, MAGIC)?;
         let proving = ark_groth16::ProvingKey::deserialize_uncompressed_unchecked(&mut hashing).map_err(malformed)?;
         let computed = hashing.hasher.finalize();
         let mut stored = [0; 32];
@@ -209,14 +236,6 @@ impl WrapKeys {
 
 fn malformed(reason: impl ToString) -> WrapError {
     WrapError::KeyFile { reason: reason.to_string() }
-}
-
-/// `$XDG_CACHE_HOME/joule`, or `~/.cache/joule`.
-pub fn default_cache_folder() -> Option<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_CACHE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
-        .map(|folder| folder.join("joule"))
 }
 
 /// Hashes what passes through.

@@ -23,7 +23,7 @@ mod wrap;
 
 pub use error::WrapError;
 pub use groth16::{WrapProof, verify};
-pub use keys::{Contribution, KeyHeader, KeyOrigin, VerifyingKey, WrapKeys, default_cache_folder};
+pub use keys::{Contribution, KeyHeader, KeyOrigin, VerifyingKey, WrapKeys};
 pub use solidity::solidity_verifier;
 pub use values::InnerProof;
 pub use wrap::{Assignment, ConstraintReport, WrapCircuit};

@@ -235,7 +235,7 @@ mod keys {
 
     use super::*;
     use crate::groth16::{WrapProof, verify_input};
-    use crate::keys::{KeyOrigin, WrapKeys};
+    use crate::keys::{KeyOrigin, VerifyingKey, WrapKeys};
     use crate::solidity_verifier;
     use ark_bn254::Bn254;
     use ark_groth16::Groth16;
@@ -322,7 +322,34 @@ mod keys {
         keys.header.origin = KeyOrigin::Ceremony { powers_of_tau: String::new(), contributions: Vec::new() };
         let mut file = Vec::new();
         keys.write(&mut file).expect("writing to memory");
-        assert!(refused(&file), "a ceremony that nobody checked");
+        let unchecked = WrapKeys::read(file.as_slice());
+        assert!(matches!(unchecked, Err(WrapError::UncheckedCeremony { contributions: 0 })), "nobody checked it");
+    }
+
+    #[test]
+    fn a_verifying_key_travels_alone() {
+        let (mut keys, proof) = keys_and_proof();
+        let key = keys.verifying_key();
+        let bytes = key.to_bytes().expect("writing to memory");
+        let read = VerifyingKey::from_bytes(&bytes).expect("what was written");
+        assert_eq!(read.header, key.header);
+        assert_eq!(read.digest().expect("bytes"), key.digest().expect("bytes"));
+        verify_input(&read, &proof, Fr::from(81u8)).expect("an honest proof");
+        for length in 0..bytes.len() {
+            assert!(VerifyingKey::from_bytes(&bytes[..length]).is_err(), "cut to {length} bytes");
+        }
+        assert!(VerifyingKey::from_bytes(&[&bytes[..], &[0]].concat()).is_err(), "a trailing byte");
+        // A changed byte is no key, or another one; in no case does anything panic or pass for the same.
+        for position in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[position] ^= 1;
+            let same =
+                VerifyingKey::from_bytes(&changed).is_ok_and(|other| other.to_bytes().is_ok_and(|same| same == bytes));
+            assert!(!same, "byte {position} changed");
+        }
+        keys.header.origin = KeyOrigin::Ceremony { powers_of_tau: String::new(), contributions: Vec::new() };
+        let ceremony = keys.verifying_key().to_bytes().expect("writing to memory");
+        assert!(matches!(VerifyingKey::from_bytes(&ceremony), Err(WrapError::UncheckedCeremony { .. })));
     }
 
     #[test]

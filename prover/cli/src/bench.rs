@@ -5,8 +5,8 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use joule_machine::{Limits, kernel_image, record};
-use joule_prover_engine::{ArtefactStore, Engine, Progress, Task};
-use joule_tables::{config, inventory::inventory, program::Program, prove::Setup, shape::Shape};
+use joule_prover_engine::{ArtefactStore, CacheFolder, Engine, Progress, Silent, Step};
+use joule_tables::{config, inventory::inventory, program::Program, prove::Setup, rows::RowCounts, shape::Shape};
 use serde::Serialize;
 
 use crate::sample::Sample;
@@ -77,6 +77,7 @@ pub(crate) struct Arguments {
 struct TableReport {
     table: String,
     rows: usize,
+    rows_used: usize,
     columns: usize,
     cells: usize,
 }
@@ -95,8 +96,10 @@ struct TablesReport {
     record_seconds: f64,
     fill_seconds: f64,
     prove_seconds: f64,
+    prove_processor_seconds: f64,
     verify_seconds: f64,
     cells_per_second: f64,
+    cells_per_processor_second: f64,
     proof_bytes: usize,
     memory_peak_mebibytes: u64,
 }
@@ -132,6 +135,18 @@ fn memory_peak_mebibytes() -> u64 {
         / 1024
 }
 
+/// What this process has had of all processors, in seconds: user and system time. Other processes change it less than the time on the wall. 0
+/// where the system does not say.
+fn processor_seconds() -> f64 {
+    // Linux counts in hundredths for everybody who reads this file, whatever its own tick is. The name in parentheses may hold anything.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let status = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = status.rsplit(')').next().unwrap_or_default().split_ascii_whitespace();
+    // Fields 14 and 15 of the file; the first behind the name is the third.
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    ticks as f64 / TICKS_PER_SECOND
+}
+
 fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
     let start = Instant::now();
     let value = work();
@@ -144,6 +159,7 @@ fn tables(arguments: &Arguments) -> anyhow::Result<TablesReport> {
     let (run, record_seconds) = timed(|| record(image, &sample.witness, Limits::default()));
     let (outcome, records) = run.context("running the image")?;
     sample.check(&outcome)?;
+    let rows = RowCounts::of(image, &records);
     let mut refused = None;
     for shape in Shape::ALL {
         let (setup, setup_seconds) = timed(|| Setup::new(shape, image));
@@ -157,7 +173,9 @@ fn tables(arguments: &Arguments) -> anyhow::Result<TablesReport> {
             }
         };
         let profile = arguments.profile.tables();
+        let processor_seconds_before = processor_seconds();
         let (proof, prove_seconds) = timed(|| setup.prove_witness(profile, &witness));
+        let prove_processor_seconds = processor_seconds() - processor_seconds_before;
         let proof = proof.context("proving the tables")?;
         let bytes = proof.encode();
         let (verdict, verify_seconds) = timed(|| setup.verifying_key().verify(profile, &witness.public_values, &proof));
@@ -167,6 +185,7 @@ fn tables(arguments: &Arguments) -> anyhow::Result<TablesReport> {
             .map(|table| TableReport {
                 table: format!("{:?}", table.table),
                 rows: 1 << table.height_bits,
+                rows_used: rows.of_table(table.table),
                 columns: table.main + table.auxiliary + table.quotient,
                 cells: table.cells(),
             })
@@ -185,8 +204,10 @@ fn tables(arguments: &Arguments) -> anyhow::Result<TablesReport> {
             record_seconds,
             fill_seconds,
             prove_seconds,
+            prove_processor_seconds,
             verify_seconds,
             cells_per_second: cells as f64 / prove_seconds,
+            cells_per_processor_second: cells as f64 / prove_processor_seconds,
             proof_bytes: bytes.len(),
             memory_peak_mebibytes: memory_peak_mebibytes(),
         });
@@ -209,8 +230,9 @@ struct SegmentReport {
 }
 
 fn engine(arguments: &Arguments) -> anyhow::Result<(Engine, f64)> {
-    let cache = joule_wrap::default_cache_folder().context("there is no cache folder: set XDG_CACHE_HOME or HOME")?;
-    let (engine, seconds) = timed(|| Engine::new(kernel_image(), &Shape::ALL, arguments.profile.recursion(), &cache));
+    let cache = CacheFolder::default_for_user()?;
+    let (engine, seconds) =
+        timed(|| Engine::new(kernel_image(), &Shape::ALL, arguments.profile.recursion(), &cache, &Silent));
     Ok((engine.context("building the circuits")?, seconds))
 }
 
@@ -229,7 +251,7 @@ fn segment(arguments: &Arguments) -> anyhow::Result<SegmentReport> {
         payments: arguments.payments,
         profile: arguments.profile,
         program: engine.program_hash().to_string(),
-        circuits: engine.circuit_sizes(),
+        circuits: engine.circuit_sizes()?,
         circuits_seconds,
         tables_seconds,
         segment_seconds,
@@ -256,9 +278,9 @@ struct BatchReport {
 struct Lines;
 
 impl Progress for Lines {
-    fn begin(&self, _: &Task) {}
+    fn begin(&self, _: &Step) {}
 
-    fn end(&self, task: &Task, took: Option<std::time::Duration>) {
+    fn end(&self, task: &Step, took: Option<std::time::Duration>) {
         match took {
             Some(took) => eprintln!("{task}: {:.1} s", took.as_secs_f64()),
             None => eprintln!("{task}: kept"),
@@ -280,7 +302,7 @@ fn batch(arguments: &Arguments) -> anyhow::Result<BatchReport> {
         payments: arguments.payments,
         profile: arguments.profile,
         segments: inputs.len(),
-        circuits: engine.circuit_sizes(),
+        circuits: engine.circuit_sizes()?,
         circuits_seconds,
         merge_tree_seconds,
         shrink_seconds,

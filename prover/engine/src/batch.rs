@@ -2,16 +2,26 @@
 
 use std::{fmt, time::Instant};
 
-use joule_protocol::{Digest, Hash, PublicValues};
+use joule_protocol::PublicValues;
 use joule_recursion::aggregate::Child;
 use joule_wrap::WrapProof;
 use sha2::{Digest as _, Sha256};
 
-use crate::{ArtefactStore, Engine, EngineError, Progress, SegmentInput};
+use crate::{ArtefactStore, Engine, EngineError, Progress, SegmentInput, wire::split_statement};
 
-/// One step of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Task {
+/// One step of the work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Build a circuit, or read a kept one.
+    Circuit {
+        /// Its name.
+        name: String,
+    },
+    /// Make the wrap's keys.
+    Keys {
+        /// Constraints of the wrap, which say how long it takes.
+        constraints: usize,
+    },
     /// Run a segment and prove its tables.
     Tables {
         /// Position of the segment.
@@ -35,9 +45,11 @@ pub enum Task {
     Wrap,
 }
 
-impl fmt::Display for Task {
+impl fmt::Display for Step {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Circuit { name } => write!(formatter, "circuit-{name}"),
+            Self::Keys { .. } => formatter.write_str("keys"),
             Self::Tables { segment } => write!(formatter, "tables-{segment}"),
             Self::Segment { segment } => write!(formatter, "segment-{segment}"),
             Self::Merge { level, position } => write!(formatter, "merge-{level}-{position}"),
@@ -86,12 +98,12 @@ impl Engine {
         let last = step(
             store,
             progress,
-            &Task::Shrink,
+            &Step::Shrink,
             |bytes| self.decode_last(bytes),
             || self.shrink(&merged),
             |last| last.to_bytes(),
         )?;
-        let task = Task::Wrap;
+        let task = Step::Wrap;
         progress.begin(&task);
         let start = Instant::now();
         let (proof, statement) = self.wrap(&last)?;
@@ -117,10 +129,10 @@ impl Engine {
             let child = step(
                 store,
                 progress,
-                &Task::Segment { segment: position },
+                &Step::Segment { segment: position },
                 |bytes| self.decode_child(bytes),
                 || self.prove_one(position, input, store, progress),
-                Self::encode_child,
+                |child| self.encode_child(child),
             )?;
             if let Some(before) = nodes.last() {
                 let (before, after) = (Self::statement_of(before)?, Self::statement_of(&child)?);
@@ -139,10 +151,10 @@ impl Engine {
                 above.push(step(
                     store,
                     progress,
-                    &Task::Merge { level, position },
+                    &Step::Merge { level, position },
                     |bytes| self.decode_child(bytes),
                     || self.merge(&pair[0], pair.get(1)),
-                    Self::encode_child,
+                    |child| self.encode_child(child),
                 )?);
             }
             nodes = above;
@@ -161,7 +173,7 @@ impl Engine {
         let tables = step(
             store,
             progress,
-            &Task::Tables { segment },
+            &Step::Tables { segment },
             |bytes| {
                 let (statement, proof) = split_statement(bytes)?;
                 self.read_tables(statement, proof)
@@ -174,35 +186,25 @@ impl Engine {
     }
 }
 
-/// A statement's 104 bytes in front of a proof.
-fn split_statement(bytes: &[u8]) -> Result<(PublicValues, &[u8]), EngineError> {
-    let refused = |reason: &str| EngineError::Refused { layer: "table", reason: reason.to_owned() };
-    let (statement, proof) = bytes.split_at_checked(104).ok_or_else(|| refused("it is cut off"))?;
-    let hash = |from: usize| Hash(statement[from..from + 32].try_into().expect("32 bytes"));
-    let program = Digest::from_hash(hash(0)).map_err(|error| refused(&error.to_string()))?;
-    let chain_id = u64::from_be_bytes(statement[32..40].try_into().expect("eight bytes"));
-    Ok((PublicValues { program, chain_id, from: hash(40), to: hash(72) }, proof))
-}
-
 /// Does one step, or takes its result from the store if it is there and verifies.
 fn step<T>(
     store: &ArtefactStore,
     progress: &impl Progress,
-    task: &Task,
+    step: &Step,
     read: impl FnOnce(&[u8]) -> Result<T, EngineError>,
     make: impl FnOnce() -> Result<T, EngineError>,
     encode: impl FnOnce(&T) -> Vec<u8>,
 ) -> Result<T, EngineError> {
-    let name = task.to_string();
-    progress.begin(task);
+    let name = step.to_string();
+    progress.begin(step);
     if let Some(bytes) = store.load(&name)? {
         let kept = read(&bytes)?;
-        progress.end(task, None);
+        progress.end(step, None);
         return Ok(kept);
     }
     let start = Instant::now();
     let made = make()?;
     store.save(&name, &encode(&made))?;
-    progress.end(task, Some(start.elapsed()));
+    progress.end(step, Some(start.elapsed()));
     Ok(made)
 }

@@ -1,10 +1,6 @@
 //! The circuits of one program, and the steps they make.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::OnceLock,
-};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use joule_machine::{Image, Limits, Outcome, Witness, record};
 use joule_protocol::{Digest, PublicValues};
@@ -16,6 +12,7 @@ use joule_recursion::{
     fingerprint::Fingerprint,
     native::{WitnessError, extract},
     profile::Profile,
+    security::{Security, plonky2_layer_best},
     segment::{SegmentCircuit, SegmentError},
     shape::{Shape as ProofShape, ShapeError},
     shrink::Shrink,
@@ -31,10 +28,13 @@ use joule_tables::{
     trace::TraceError,
     verify::VerifyError,
 };
-use joule_wrap::{WrapCircuit, WrapError, WrapKeys, WrapProof};
+use joule_wrap::{VerifyingKey, WrapCircuit, WrapError, WrapKeys, WrapProof};
 use thiserror::Error;
 
-use crate::ArtefactError;
+use crate::{
+    ArtefactError, CacheFolder, CacheFolderError, CircuitVerifier, CircuitsDigest, Progress, Prover, Step, Task,
+    TaskError, TaskKind, WireError, decode_input, verifier::VerifiedChild, wire::encode_wrap,
+};
 
 /// Why a step failed. None of it makes a false statement: there is then no proof.
 #[derive(Debug, Error)]
@@ -49,7 +49,11 @@ pub enum EngineError {
     #[error("aggregation circuits: {0}")]
     Aggregation(#[from] AggregateError),
     #[error("kept circuits: {0}")]
-    Cache(#[from] CacheError),
+    Circuits(#[from] CacheError),
+    #[error(transparent)]
+    Cache(#[from] CacheFolderError),
+    #[error(transparent)]
+    Wire(#[from] WireError),
     #[error("running the segment: {0}")]
     Run(#[from] joule_machine::Abort),
     /// The program ended the run itself, or made no statement.
@@ -96,9 +100,20 @@ pub enum EngineError {
         /// The later of the two.
         position: usize,
     },
-    /// No folder for caches.
-    #[error("there is no cache folder: set XDG_CACHE_HOME or HOME to an absolute path")]
-    NoCacheFolder,
+    /// No keys to wrap with.
+    #[error("there are no keys for wrap circuit {circuit}: `joule-prover setup` makes them, once per version")]
+    NoKeys {
+        /// Digest of the wrap circuit.
+        circuit: String,
+    },
+    /// Our own result does not verify.
+    #[error("the {kind} task's own result is refused: {source}")]
+    OwnResult {
+        /// The task.
+        kind: TaskKind,
+        /// Why.
+        source: WireError,
+    },
 }
 
 /// One segment to prove: private input and advice for the machine.
@@ -128,9 +143,13 @@ pub struct Engine {
     recursive_program: joule_recursion::program::Program,
     shapes: Vec<ShapeProver>,
     aggregation: Aggregation,
-    shrink: Shrink<Bn254PoseidonConfig>,
-    cache: PathBuf,
-    wrap: OnceLock<(WrapCircuit, WrapKeys)>,
+    verifier: CircuitVerifier,
+    cache: CacheFolder,
+    /// What only wrapping needs is built when it is first asked for, by one caller at a time.
+    building: Mutex<()>,
+    shrink: OnceLock<Shrink<Bn254PoseidonConfig>>,
+    wrap_circuit: OnceLock<WrapCircuit>,
+    wrap_keys: OnceLock<WrapKeys>,
 }
 
 impl core::fmt::Debug for Engine {
@@ -156,7 +175,13 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError`], if the image does not fit or a circuit cannot be built.
-    pub fn new(image: &Image, shapes: &[Shape], profile: Profile, cache: &Path) -> Result<Self, EngineError> {
+    pub fn new(
+        image: &Image,
+        shapes: &[Shape],
+        profile: Profile,
+        cache: &CacheFolder,
+        progress: &impl Progress,
+    ) -> Result<Self, EngineError> {
         let setups = shapes.iter().map(|&shape| Setup::new(shape, image)).collect::<Result<Vec<_>, _>>()?;
         let program = Program::new(setups.iter().map(Setup::verifying_key).collect());
         let caps = program.keys().iter().map(|key| key.cap().roots().to_vec()).collect();
@@ -164,32 +189,32 @@ impl Engine {
         let count = setups.len();
         let mut provers = Vec::with_capacity(count);
         for (index, setup) in setups.into_iter().enumerate() {
-            let heights: Vec<usize> = TableName::ALL.iter().map(|&table| setup.shape().height_bits(table)).collect();
-            let common = setup.verifying_key().common_data(setup.tables());
-            let proof_shape =
-                ProofShape::new(setup.shape().as_str(), profile.tables(), setup.tables(), &heights, &common)?;
+            let proof_shape = describe(profile, &setup)?;
             let fingerprint = Fingerprint::segment(profile, &proof_shape, index, count);
-            let circuit = kept(
-                cache,
-                &format!("segment-{}", setup.shape()),
-                fingerprint,
-                |bytes| SegmentCircuit::from_bytes(fingerprint, count, bytes),
-                || Ok(SegmentCircuit::build(profile, &proof_shape, index, count)?),
-                |circuit| circuit.to_bytes(fingerprint),
-            )?;
+            let name = format!("segment-{}", setup.shape());
+            let circuit = progress.during(&Step::Circuit { name: name.clone() }, || {
+                cache.circuit(
+                    &name,
+                    fingerprint,
+                    |bytes| SegmentCircuit::from_bytes(fingerprint, count, bytes),
+                    || Ok::<_, EngineError>(SegmentCircuit::build(profile, &proof_shape, index, count)?),
+                    |circuit| circuit.to_bytes(fingerprint),
+                )
+            })?;
             provers.push(ShapeProver { setup, proof_shape, circuit });
         }
         let keys: Vec<_> = provers.iter().map(|prover| prover.circuit.circuit.key()).collect();
         let fingerprint = Fingerprint::aggregation(profile, &keys);
-        let aggregation = kept(
-            cache,
-            "aggregation",
-            fingerprint,
-            |bytes| Aggregation::from_bytes(fingerprint, bytes),
-            || Ok(Aggregation::build(profile, &keys)?),
-            |aggregation| aggregation.to_bytes(fingerprint),
-        )?;
-        let shrink = Shrink::build(profile, &aggregation.merge.key());
+        let aggregation = progress.during(&Step::Circuit { name: "aggregation".to_owned() }, || {
+            cache.circuit(
+                "aggregation",
+                fingerprint,
+                |bytes| Aggregation::from_bytes(fingerprint, bytes),
+                || Ok::<_, EngineError>(Aggregation::build(profile, &keys)?),
+                |aggregation| aggregation.to_bytes(fingerprint),
+            )
+        })?;
+        let verifier = CircuitVerifier::new(profile, program.hash(), &aggregation, None);
         Ok(Self {
             profile,
             image: image.clone(),
@@ -197,9 +222,12 @@ impl Engine {
             recursive_program,
             shapes: provers,
             aggregation,
-            shrink,
-            cache: cache.to_owned(),
-            wrap: OnceLock::new(),
+            verifier,
+            cache: cache.clone(),
+            building: Mutex::new(()),
+            shrink: OnceLock::new(),
+            wrap_circuit: OnceLock::new(),
+            wrap_keys: OnceLock::new(),
         })
     }
 
@@ -215,19 +243,54 @@ impl Engine {
         self.profile
     }
 
-    /// Name of each circuit and the binary logarithm of its rows.
+    /// The digest of lifts and merge.
     #[must_use]
-    pub fn circuit_sizes(&self) -> Vec<(String, usize)> {
+    pub const fn circuits(&self) -> CircuitsDigest {
+        self.verifier.circuits()
+    }
+
+    /// What verifies this engine's results; with the key of wraps once [`Engine::wrap_keys`] has been called.
+    #[must_use]
+    pub fn verifier(&self) -> CircuitVerifier {
+        match self.wrap_keys.get() {
+            Some(keys) => self.verifier.clone().with_wrap_key(keys.verifying_key()),
+            None => self.verifier.clone(),
+        }
+    }
+
+    /// Name of each circuit and the binary logarithm of its rows.
+    ///
+    /// # Errors
+    /// If the last circuits cannot be built.
+    pub fn circuit_sizes(&self) -> Result<Vec<(String, usize)>, EngineError> {
         let segments = self
             .shapes
             .iter()
             .map(|shape| (format!("segment {}", shape.setup.shape()), shape.circuit.circuit.degree_bits()));
+        let last = self.last_circuits()?;
         let rest = [
             ("merge".to_owned(), self.aggregation.merge.degree_bits()),
-            ("shrink".to_owned(), self.shrink.shrink.degree_bits()),
-            ("last".to_owned(), self.shrink.last.degree_bits()),
+            ("shrink".to_owned(), last.shrink.degree_bits()),
+            ("last".to_owned(), last.last.degree_bits()),
         ];
-        segments.chain(rest).collect()
+        Ok(segments.chain(rest).collect())
+    }
+
+    /// The provable bits of each plonky2 layer, computed from the circuits as built.
+    ///
+    /// # Errors
+    /// If the last circuits cannot be built.
+    pub fn security(&self) -> Result<Vec<(String, Security)>, EngineError> {
+        let segments = self.shapes.iter().map(|shape| {
+            (format!("segment {}", shape.setup.shape()), plonky2_layer_best(&shape.circuit.circuit.data.common))
+        });
+        let last = self.last_circuits()?;
+        let rest = [
+            ("lift and merge".to_owned(), plonky2_layer_best(&self.aggregation.merge.data.common)),
+            ("shrink".to_owned(), plonky2_layer_best(&last.shrink.data.common)),
+            ("last".to_owned(), plonky2_layer_best(&last.last.data.common)),
+        ];
+        Ok(segments.chain(rest).collect())
     }
 
     /// Runs a segment and proves its tables, in the smallest shape that holds the run.
@@ -321,7 +384,7 @@ impl Engine {
     /// # Errors
     /// If it is no merge or does not verify.
     pub fn shrink(&self, merge: &Child) -> Result<Proof<Bn254PoseidonConfig>, EngineError> {
-        Ok(self.shrink.prove(merge)?)
+        Ok(self.last_circuits()?.prove(merge)?)
     }
 
     /// What a lifted or merged proof says.
@@ -332,39 +395,25 @@ impl Engine {
         Ok(from_elements(&child.proof.public_inputs[..PublicValues::ELEMENTS])?)
     }
 
-    /// A child as bytes.
+    /// A child as the result of its task.
     #[must_use]
-    pub fn encode_child(child: &Child) -> Vec<u8> {
-        let kind = match child.kind {
-            ChildKind::Merge => u32::MAX,
-            ChildKind::Segment(shape) => shape as u32,
-        };
-        let mut bytes = kind.to_be_bytes().to_vec();
-        bytes.extend(child.proof.to_bytes());
-        bytes
+    pub fn encode_child(&self, child: &Child) -> Vec<u8> {
+        let proof = child.proof.to_bytes();
+        match child.kind {
+            ChildKind::Merge => self.verifier.header(TaskKind::Merge).encode(&proof),
+            ChildKind::Segment(shape) => {
+                let payload = [&(shape as u32).to_be_bytes()[..], &proof].concat();
+                self.verifier.header(TaskKind::Segment).encode(&payload)
+            }
+        }
     }
 
-    /// Reads a child and verifies it.
+    /// Reads the result of a segment or merge task and verifies it.
     ///
     /// # Errors
     /// If the bytes are none, or the proof does not verify.
     pub fn decode_child(&self, bytes: &[u8]) -> Result<Child, EngineError> {
-        let refused = |reason: String| EngineError::Refused { layer: "merge", reason };
-        let (kind, bytes) = bytes.split_first_chunk().ok_or_else(|| refused("it is cut off".to_owned()))?;
-        let (kind, circuit) = match u32::from_be_bytes(*kind) {
-            u32::MAX => (ChildKind::Merge, &self.aggregation.merge),
-            shape => {
-                let lift = self.aggregation.lifts.get(shape as usize);
-                (ChildKind::Segment(shape as usize), lift.ok_or_else(|| refused(format!("there is no shape {shape}")))?)
-            }
-        };
-        let read = Proof::<Inner>::from_bytes(bytes.to_vec(), &circuit.data.common);
-        let proof = read.map_err(|error| refused(format!("{error:#}")))?;
-        circuit.verify(proof.clone()).map_err(|error| refused(format!("{error:#}")))?;
-        let named = &proof.public_inputs[PublicValues::ELEMENTS..];
-        if *named != self.aggregation.merge_key_hash() {
-            return Err(refused("it names another merge".to_owned()));
-        }
+        let VerifiedChild { kind, proof, .. } = self.verifier.node(bytes)?;
         Ok(Child { kind, proof })
     }
 
@@ -374,63 +423,176 @@ impl Engine {
     /// If the bytes are none, or the proof does not verify.
     pub fn decode_last(&self, bytes: &[u8]) -> Result<Proof<Bn254PoseidonConfig>, EngineError> {
         let refused = |reason: String| EngineError::Refused { layer: "last", reason };
-        let read = Proof::<Bn254PoseidonConfig>::from_bytes(bytes.to_vec(), &self.shrink.last.data.common);
+        let last = &self.last_circuits()?.last;
+        let read = Proof::<Bn254PoseidonConfig>::from_bytes(bytes.to_vec(), &last.data.common);
         let proof = read.map_err(|error| refused(format!("{error:#}")))?;
-        self.shrink.last.verify(proof.clone()).map_err(|error| refused(format!("{error:#}")))?;
+        last.verify(proof.clone()).map_err(|error| refused(format!("{error:#}")))?;
         Ok(proof)
     }
 
-    /// The wrap's circuit and keys; made on first use, which takes minutes unless the keys are in the cache.
+    /// The circuits above the last merge; built on first use, which takes half a minute unless they are kept.
     ///
     /// # Errors
-    /// If the circuit holds a gate that the wrap does not know, or keys cannot be made or kept.
-    pub fn wrap_keys(&self) -> Result<&(WrapCircuit, WrapKeys), EngineError> {
-        if let Some(ready) = self.wrap.get() {
-            return Ok(ready);
+    /// If they cannot be kept.
+    pub fn last_circuits(&self) -> Result<&Shrink<Bn254PoseidonConfig>, EngineError> {
+        self.once(&self.shrink, || {
+            let merge = self.aggregation.merge.key();
+            let fingerprint = Fingerprint::shrink(self.profile, &merge, "poseidon over bn254");
+            self.cache.circuit(
+                "shrink",
+                fingerprint,
+                |bytes| Shrink::from_bytes(fingerprint, bytes),
+                || Ok(Shrink::build(self.profile, &merge)),
+                |shrink| shrink.to_bytes(fingerprint),
+            )
+        })
+    }
+
+    /// The wrap's constraint system.
+    ///
+    /// # Errors
+    /// If the last circuit holds a gate that the wrap does not know.
+    pub fn wrap_circuit(&self) -> Result<&WrapCircuit, EngineError> {
+        let last = &self.last_circuits()?.last;
+        self.once(&self.wrap_circuit, || {
+            let key = last.key();
+            Ok(WrapCircuit::new(key.common, key.verifier)?)
+        })
+    }
+
+    /// The wrap's keys, read on first use.
+    ///
+    /// # Errors
+    /// [`EngineError::NoKeys`] if there are none: making them takes minutes and is a step of its own, [`Engine::set_up_wrap`].
+    pub fn wrap_keys(&self) -> Result<&WrapKeys, EngineError> {
+        let circuit = self.wrap_circuit()?;
+        self.once(&self.wrap_keys, || {
+            self.cache.load_keys(circuit)?.ok_or_else(|| EngineError::NoKeys { circuit: circuit.digest_hex() })
+        })
+    }
+
+    /// The wrap's keys: read, or made from the public seed for development and kept. Making them takes minutes.
+    ///
+    /// # Errors
+    /// If they cannot be made or kept.
+    pub fn set_up_wrap(&self, progress: &impl Progress) -> Result<&WrapKeys, EngineError> {
+        match self.wrap_keys() {
+            Err(EngineError::NoKeys { .. }) => {}
+            result => return result,
         }
-        let last = self.shrink.last.key();
-        let circuit = WrapCircuit::new(last.common, last.verifier)?;
-        let keys = WrapKeys::load_or_generate(&self.cache, &circuit)?;
-        Ok(self.wrap.get_or_init(|| (circuit, keys)))
+        let circuit = self.wrap_circuit()?;
+        let keys = progress.during(&Step::Keys { constraints: circuit.report().constraints }, || {
+            WrapKeys::generate_for_development(circuit)
+        })?;
+        self.cache.save_keys(circuit, &keys)?;
+        self.once(&self.wrap_keys, || Ok(keys))
+    }
+
+    /// The key that verifies wraps.
+    ///
+    /// # Errors
+    /// As [`Engine::wrap_keys`].
+    pub fn wrap_verifying_key(&self) -> Result<VerifyingKey, EngineError> {
+        Ok(self.wrap_keys()?.verifying_key())
     }
 
     /// Wraps the last proof for L1.
     ///
     /// # Errors
-    /// If the proof does not verify.
+    /// If the proof does not verify, or there are no keys.
     pub fn wrap(&self, last: &Proof<Bn254PoseidonConfig>) -> Result<(WrapProof, PublicValues), EngineError> {
-        let (circuit, keys) = self.wrap_keys()?;
-        Ok(keys.prove(circuit, last)?)
+        let circuit = self.wrap_circuit()?;
+        Ok(self.wrap_keys()?.prove(circuit, last)?)
     }
+
+    /// A value that is made when it is first asked for. A maker that panicked has made nothing, so its lock is taken over.
+    fn once<'a, T>(
+        &self,
+        cell: &'a OnceLock<T>,
+        make: impl FnOnce() -> Result<T, EngineError>,
+    ) -> Result<&'a T, EngineError> {
+        if let Some(ready) = cell.get() {
+            return Ok(ready);
+        }
+        let guard = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ready) = cell.get() {
+            return Ok(ready);
+        }
+        let made = make()?;
+        drop(guard);
+        Ok(cell.get_or_init(|| made))
+    }
+
+    fn prove_task(&self, task: Task<'_>) -> Result<Vec<u8>, TaskError> {
+        let kind = task.kind();
+        let input = |source: EngineError| TaskError::Input { kind, source: Box::new(source) };
+        let machine = |source: EngineError| TaskError::Machine { kind, source: Box::new(source) };
+        match task {
+            Task::Segment { input: bytes } => {
+                let segment = decode_input(bytes).map_err(|error| input(error.into()))?;
+                // A run is a function of its input: one that aborts or fits no shape does so everywhere.
+                let (tables, _) = self.prove_tables(&segment).map_err(|error| match error {
+                    EngineError::Run(_) | EngineError::NoStatement { .. } | EngineError::TooLarge(_) => input(error),
+                    error => machine(error),
+                })?;
+                let (shape, proof) = self.prove_segment(&tables).map_err(machine)?;
+                Ok(self.encode_child(&self.lift(shape, &proof).map_err(machine)?))
+            }
+            Task::Merge { left, right } => {
+                let left = self.verifier.node(left).map_err(|error| input(error.into()))?;
+                let right =
+                    right.map(|right| self.verifier.node(right)).transpose().map_err(|error| input(error.into()))?;
+                if let Some(right) = &right
+                    && (left.statement.to != right.statement.from
+                        || left.statement.chain_id != right.statement.chain_id)
+                {
+                    return Err(input(EngineError::NotNeighbours { position: 1 }));
+                }
+                let child = |verified: VerifiedChild| Child { kind: verified.kind, proof: verified.proof };
+                let merged = self.merge(&child(left), right.map(child).as_ref()).map_err(machine)?;
+                Ok(self.encode_child(&merged))
+            }
+            Task::Wrap { merged } => {
+                let merged = self.verifier.merge(merged).map_err(|error| input(error.into()))?;
+                // Before minutes of work are spent.
+                self.wrap_keys().map_err(machine)?;
+                let child = Child { kind: merged.kind, proof: merged.proof };
+                let last = self.shrink(&child).map_err(machine)?;
+                let (proof, statement) = self.wrap(&last).map_err(machine)?;
+                Ok(self.verifier.header(TaskKind::Wrap).encode(&encode_wrap(&proof, &statement)))
+            }
+        }
+    }
+}
+
+impl Prover for Engine {
+    fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    fn circuits(&self) -> CircuitsDigest {
+        Self::circuits(self)
+    }
+
+    /// Does a task and verifies the result as its taker will: a machine that miscalculates learns it here, and not by its reputation.
+    fn prove(&self, task: Task<'_>) -> Result<Vec<u8>, TaskError> {
+        let kind = task.kind();
+        let result = self.prove_task(task)?;
+        let verified = crate::Verifier::verify(&self.verifier(), kind, &result);
+        verified
+            .map_err(|source| TaskError::Machine { kind, source: Box::new(EngineError::OwnResult { kind, source }) })?;
+        Ok(result)
+    }
+}
+
+/// The shape of a setup's table proofs, as the segment circuit takes it.
+fn describe(profile: Profile, setup: &Setup) -> Result<ProofShape, EngineError> {
+    let heights: Vec<usize> = TableName::ALL.iter().map(|&table| setup.shape().height_bits(table)).collect();
+    let common = setup.verifying_key().common_data(setup.tables());
+    Ok(ProofShape::new(setup.shape().as_str(), profile.tables(), setup.tables(), &heights, &common)?)
 }
 
 /// An element of a statement, which is canonical, as the tables' field has it.
 fn felt(element: u64) -> joule_tables::Felt {
     joule_tables::Felt::new(element)
-}
-
-/// Takes a circuit from the cache, or builds and keeps it. A cache that cannot be read or written costs time and nothing else.
-fn kept<T>(
-    cache: &Path,
-    name: &str,
-    fingerprint: Fingerprint,
-    decode: impl FnOnce(&[u8]) -> Result<T, CacheError>,
-    build: impl FnOnce() -> Result<T, EngineError>,
-    encode: impl FnOnce(&T) -> Result<Vec<u8>, CacheError>,
-) -> Result<T, EngineError> {
-    let hex: String = fingerprint.0[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    let path = cache.join(format!("{name}-{hex}.circuit"));
-    if let Some(circuit) = fs::read(&path).ok().and_then(|bytes| decode(&bytes).ok()) {
-        return Ok(circuit);
-    }
-    let circuit = build()?;
-    let bytes = encode(&circuit)?;
-    let partial = path.with_extension(format!("{}.partial", std::process::id()));
-    let write = || {
-        fs::create_dir_all(cache)?;
-        fs::write(&partial, &bytes)?;
-        fs::rename(&partial, &path)
-    };
-    let _: Result<(), std::io::Error> = write();
-    Ok(circuit)
 }

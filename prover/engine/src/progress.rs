@@ -1,16 +1,28 @@
 //! What an engine says while it works.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::Task;
+use crate::Step;
 
-/// Hears of tasks as they begin and end, for bars and logs.
+/// Hears of steps as they begin and end, for bars and logs.
 pub trait Progress: Sync {
-    /// A task begins.
-    fn begin(&self, task: &Task);
+    /// A step begins.
+    fn begin(&self, step: &Step);
 
-    /// A task is done, and what it took; `None` if its result was there already.
-    fn end(&self, task: &Task, took: Option<Duration>);
+    /// A step is done, and what it took; `None` if its result was there already.
+    fn end(&self, step: &Step, took: Option<Duration>);
+
+    /// Does a step and tells of it.
+    fn during<T>(&self, step: &Step, work: impl FnOnce() -> T) -> T
+    where
+        Self: Sized,
+    {
+        self.begin(step);
+        let start = Instant::now();
+        let value = work();
+        self.end(step, Some(start.elapsed()));
+        value
+    }
 }
 
 /// Hears nothing.
@@ -18,6 +30,6 @@ pub trait Progress: Sync {
 pub struct Silent;
 
 impl Progress for Silent {
-    fn begin(&self, _: &Task) {}
-    fn end(&self, _: &Task, _: Option<Duration>) {}
+    fn begin(&self, _: &Step) {}
+    fn end(&self, _: &Step, _: Option<Duration>) {}
 }

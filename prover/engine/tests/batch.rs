@@ -6,7 +6,10 @@ use std::{sync::Mutex, time::Duration};
 
 use joule_machine::Image;
 use joule_protocol::{Hash, PublicValues};
-use joule_prover_engine::{ArtefactStore, Engine, EngineError, Progress, SegmentInput, Task};
+use joule_prover_engine::{
+    ArtefactStore, CacheFolder, CircuitVerifier, Engine, EngineError, Progress, Prover as _, SegmentInput, Silent,
+    Step, Task, TaskKind, Verifier as _, WireError, encode_input,
+};
 use joule_recursion::profile::Profile;
 use joule_tables::shape::Shape;
 
@@ -25,9 +28,9 @@ fn segment(chain_id: u32, from: u8, to: u8) -> SegmentInput {
 struct Counts(Mutex<(usize, usize)>);
 
 impl Progress for Counts {
-    fn begin(&self, _: &Task) {}
+    fn begin(&self, _: &Step) {}
 
-    fn end(&self, task: &Task, took: Option<Duration>) {
+    fn end(&self, task: &Step, took: Option<Duration>) {
         let mut counts = self.0.lock().expect("no holder panicked");
         match took {
             Some(took) => {
@@ -41,14 +44,15 @@ impl Progress for Counts {
 
 #[test]
 fn a_batch_is_merged_resumed_and_not_mixed_up() {
-    let cache = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a folder");
+    let cache = CacheFolder::new(&folder.path().join("circuits"));
     let image = Image::from_instructions(&COMMITS_ITS_INPUT).expect("a program");
-    let engine = Engine::new(&image, &[Shape::Tiny], Profile::Fast, &cache.path().join("circuits")).expect("circuits");
+    let engine = Engine::new(&image, &[Shape::Tiny], Profile::Fast, &cache, &Silent).expect("circuits");
     println!("{:?}", engine.circuit_sizes());
 
     let segments = [segment(9, 1, 2), segment(9, 2, 3), segment(9, 3, 4)];
-    let folder = cache.path().join("batch");
-    let store = ArtefactStore::open(&folder, engine.context(&segments)).expect("a folder");
+    let batch = folder.path().join("batch");
+    let store = ArtefactStore::open(&batch, engine.context(&segments)).expect("a folder");
     let counts = Counts::default();
     let merged = engine.merge_batch(&segments, &store, &counts).expect("the batch is proved");
     let expected = PublicValues { program: engine.program_hash(), chain_id: 9, from: Hash([1; 32]), to: Hash([4; 32]) };
@@ -65,7 +69,7 @@ fn a_batch_is_merged_resumed_and_not_mixed_up() {
 
     // What was killed before the last merges goes on from there.
     for name in ["merge-1-1", "merge-2-0"] {
-        std::fs::remove_file(folder.join(format!("{name}.artefact"))).expect("it was kept");
+        std::fs::remove_file(batch.join(format!("{name}.artefact"))).expect("it was kept");
     }
     let counts = Counts::default();
     engine.merge_batch(&segments, &store, &counts).expect("the batch is finished");
@@ -93,11 +97,73 @@ fn a_batch_is_merged_resumed_and_not_mixed_up() {
 
     // A run without a statement has no proof.
     let silent = Image::from_instructions(&COMMITS_ITS_INPUT[3..]).expect("a program");
-    let silent =
-        Engine::new(&silent, &[Shape::Tiny], Profile::Fast, &cache.path().join("circuits")).expect("kept circuits");
+    let silent = Engine::new(&silent, &[Shape::Tiny], Profile::Fast, &cache, &Silent).expect("kept circuits");
     assert_ne!(silent.program_hash(), engine.program_hash(), "another program, the same circuits");
     assert!(matches!(
         silent.prove_tables(&segments[0]),
         Err(EngineError::NoStatement { exit_code: 0, has_committed: false })
     ));
+    tasks_are_done_and_their_results_told_apart(&engine, &silent, &segments);
+}
+
+/// The same engine as a prover for others, and what a coordinator without circuits makes of its results.
+fn tasks_are_done_and_their_results_told_apart(engine: &Engine, other: &Engine, segments: &[SegmentInput]) {
+    // What a coordinator keeps comes from a file.
+    let bytes = engine.verifier().to_bytes().expect("a file");
+    println!("a verifier file has {} bytes", bytes.len());
+    let verifier = CircuitVerifier::from_bytes(&bytes).expect("what was written");
+    assert_eq!((verifier.circuits(), verifier.program()), (engine.circuits(), engine.program_hash()));
+    for at in (0..bytes.len()).step_by(bytes.len() / 60) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1;
+        assert!(CircuitVerifier::from_bytes(&damaged).is_err(), "byte {at} changed");
+        assert!(CircuitVerifier::from_bytes(&bytes[..at]).is_err(), "cut to {at} bytes");
+    }
+
+    let prove = |task: Task<'_>| engine.prove(task);
+    let first = prove(Task::Segment { input: &encode_input(&segments[0]) }).expect("a segment");
+    let second = prove(Task::Segment { input: &encode_input(&segments[1]) }).expect("a segment");
+    let said = verifier.verify_segment(&first).expect("a true result");
+    assert_eq!((said.from, said.to), (Hash([1; 32]), Hash([2; 32])));
+    let merged = prove(Task::Merge { left: &first, right: Some(&second) }).expect("neighbours");
+    let said = verifier.verify(TaskKind::Merge, &merged).expect("a true result");
+    assert_eq!((said.from, said.to), (Hash([1; 32]), Hash([3; 32])));
+    let passed_on = prove(Task::Merge { left: &second, right: None }).expect("one alone");
+    assert_eq!(verifier.verify_merge(&passed_on).expect("a true result").from, Hash([2; 32]));
+
+    // The wrong kind, another program's, or in the wrong order.
+    assert!(matches!(verifier.verify_merge(&first), Err(WireError::Kind { expected: TaskKind::Merge, .. })));
+    assert!(matches!(verifier.verify_segment(&merged), Err(WireError::Kind { expected: TaskKind::Segment, .. })));
+    assert!(matches!(verifier.verify_wrap(&merged), Err(WireError::NoWrapKey)));
+    assert_eq!(other.circuits(), engine.circuits());
+    assert!(matches!(other.verifier().verify_segment(&first), Err(WireError::Program { .. })));
+    let refused = prove(Task::Merge { left: &second, right: Some(&first) });
+    assert!(refused.is_err_and(|error| error.is_input()), "the wrong order");
+    let refused = prove(Task::Wrap { merged: &first });
+    assert!(refused.is_err_and(|error| error.is_input()), "no merge");
+    let refused = prove(Task::Wrap { merged: &merged });
+    assert!(refused.is_err_and(|error| !error.is_input()), "this machine has no keys");
+    let unprovable = SegmentInput { input: Vec::new(), siblings: vec![[[0; 4]; 32]] };
+    let refused = prove(Task::Segment { input: &encode_input(&unprovable) });
+    assert!(refused.is_err_and(|error| error.is_input()), "a run that uses none of its advice");
+
+    // Every byte of a result counts: changed, cut, or with something behind it, it is none.
+    for at in (0..merged.len()).step_by(merged.len() / 100) {
+        let mut changed = merged.clone();
+        changed[at] ^= 0x80;
+        assert!(verifier.verify_merge(&changed).is_err(), "byte {at} changed");
+        assert!(verifier.verify_merge(&merged[..at]).is_err(), "cut to {at} bytes");
+    }
+    assert!(verifier.verify_merge(&[&merged[..], &[0]].concat()).is_err(), "a byte more");
+    // The same proof with one number written as itself plus the field's prime.
+    let prime = joule_protocol::GOLDILOCKS;
+    let small = (43..merged.len() - 8).step_by(1).find_map(|at| {
+        let number = u64::from_le_bytes(merged[at..at + 8].try_into().ok()?);
+        (at > merged.len() - 200 && number < u64::MAX - prime).then_some((at, number))
+    });
+    if let Some((at, number)) = small {
+        let mut twin = merged.clone();
+        twin[at..at + 8].copy_from_slice(&(number + prime).to_le_bytes());
+        assert!(verifier.verify_merge(&twin).is_err(), "the number at {at} is written another way");
+    }
 }
