@@ -132,6 +132,17 @@ pub enum NotExecuted {
     Aborted(#[from] Abort),
 }
 
+/// What keeps an item out of a block being built makes a block that holds it unprovable.
+impl From<NotExecuted> for Abort {
+    fn from(reason: NotExecuted) -> Self {
+        match reason {
+            NotExecuted::Refused(refusal) => Self::Refused(refusal),
+            NotExecuted::BlockFull => Self::BlockOverfull,
+            NotExecuted::Aborted(abort) => abort,
+        }
+    }
+}
+
 /// What ends the planning of an action.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Stop {

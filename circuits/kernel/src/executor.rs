@@ -6,7 +6,7 @@ use core::{cell::Cell, marker::PhantomData};
 use joule_protocol::{
     Amount, BlockHeader, CallKind, Chain, Checkpoint, ChunkTransaction, ChunkWriter, Domain, FinishedChunk,
     GAS_TABLE_VERSION, Hash, Key, Message, Object, Rejection, SystemContract, gas_of,
-    limits::{AMOUNT_MAX, BLOCK_GAS_MAX, BLOCK_PRIORITY_MAX, BLOCK_TRANSACTIONS_MAX, LEAVES_MAX},
+    limits::{AMOUNT_MAX, BLOCK_BYTES_MAX, BLOCK_GAS_MAX, BLOCK_PRIORITY_MAX, BLOCK_TRANSACTIONS_MAX, LEAVES_MAX},
     withdrawal_leaf,
 };
 
@@ -104,6 +104,8 @@ pub struct BlockExecutor<'a, O, C> {
     messages: Vec<Message>,
     request_count: usize,
     transaction_count: usize,
+    /// Bytes of requests and transactions so far.
+    bytes: usize,
     gas: u64,
     fees: Amount,
     deposited: Amount,
@@ -146,6 +148,7 @@ impl<'a, O: Openings, C: Crypto> BlockExecutor<'a, O, C> {
             messages: Vec::new(),
             request_count: 0,
             transaction_count: 0,
+            bytes: 0,
             gas: 0,
             fees: 0,
             deposited: 0,
@@ -179,11 +182,12 @@ impl<'a, O: Openings, C: Crypto> BlockExecutor<'a, O, C> {
     /// # Errors
     /// `Refused` and `BlockFull` leave everything as it was; `Aborted` loses the block.
     pub fn transaction(&mut self, bytes: &[u8], sink: &mut impl Sink) -> Result<Executed, NotExecuted> {
-        if self.transaction_count == BLOCK_TRANSACTIONS_MAX {
+        if self.transaction_count == BLOCK_TRANSACTIONS_MAX || self.bytes + bytes.len() > BLOCK_BYTES_MAX {
             return Err(NotExecuted::BlockFull);
         }
         let executed = crate::transaction::execute::<C>(self, bytes, sink)?;
         self.transaction_count += 1;
+        self.bytes += bytes.len();
         self.chunk.transaction(&executed.transaction);
         self.outcomes.push(executed.outcome.code());
         Ok(executed)
@@ -194,7 +198,7 @@ impl<'a, O: Openings, C: Crypto> BlockExecutor<'a, O, C> {
     /// # Errors
     /// `BlockFull`, and `Aborted` for bytes that L1 cannot have admitted.
     pub fn request(&mut self, bytes: &[u8], sink: &mut impl Sink) -> Result<Outcome, NotExecuted> {
-        if self.request_count == BLOCK_PRIORITY_MAX {
+        if self.request_count == BLOCK_PRIORITY_MAX || self.bytes + bytes.len() > BLOCK_BYTES_MAX {
             return Err(NotExecuted::BlockFull);
         }
         if self.transaction_count != 0 {
@@ -202,6 +206,7 @@ impl<'a, O: Openings, C: Crypto> BlockExecutor<'a, O, C> {
         }
         let outcome = crate::priority::execute::<C>(self, bytes, sink)?;
         self.request_count += 1;
+        self.bytes += bytes.len();
         self.priority.absorb::<C>(bytes);
         self.outcomes.push(outcome.code());
         Ok(outcome)

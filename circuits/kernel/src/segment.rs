@@ -9,7 +9,7 @@ use joule_protocol::{
     },
 };
 
-use crate::{Abort, BlockExecutor, BlockWitness, Crypto, NotExecuted, TreeUpdates, WitnessedState};
+use crate::{Abort, BlockExecutor, BlockWitness, Crypto, TreeUpdates, WitnessedState};
 
 /// A segment's statement: on chain `chain_id`, execution leads from the checkpoint with hash `from` to the one with hash `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,20 +160,11 @@ fn run_block<C: Crypto>(
     for _ in 0..request_count {
         let length =
             input.count("bytes of a priority request", PriorityRequest::HEAD_BYTES + PRIORITY_DATA_BYTES_MAX)?;
-        block.request(input.bytes(length)?, &mut ()).map_err(in_block)?;
+        block.request(input.bytes(length)?, &mut ())?;
     }
     for _ in 0..transaction_count {
         let length = input.count("bytes of a transaction", TRANSACTION_BYTES_MAX)?;
-        block.transaction(input.bytes(length)?, &mut ()).map_err(in_block)?;
+        block.transaction(input.bytes(length)?, &mut ())?;
     }
     Ok(block.seal()?.checkpoint)
-}
-
-/// What keeps an item out of a block being built makes a block that holds it unprovable.
-fn in_block(error: NotExecuted) -> Abort {
-    match error {
-        NotExecuted::Refused(refusal) => Abort::Refused(refusal),
-        NotExecuted::BlockFull => Abort::BlockOverfull,
-        NotExecuted::Aborted(abort) => abort,
-    }
 }

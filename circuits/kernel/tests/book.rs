@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, fs, path::Path};
 
-use joule_protocol::{CallKind, Rejection, gas_of, limits};
+use joule_protocol::{CallKind, Rejection, chunk_bytes_of, gas_of, limits};
 
 fn holds_fresh(chapter: &str, expected: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../book/src").join(chapter);
@@ -38,11 +38,17 @@ fn limits_are_fresh() {
         LEAVES_MAX,
         TRANSACTION_BYTES_MAX,
         PRIORITY_DATA_BYTES_MAX,
+        BLOCK_GAS_MAX,
+        BLOCK_BYTES_MAX,
         BLOCK_TRANSACTIONS_MAX,
         BLOCK_PRIORITY_MAX,
-        BLOCK_GAS_MAX,
+        BLOCK_WITHDRAWALS_MAX,
         BLOCK_OBJECTS_MAX,
         CHUNK_BYTES_MAX,
+        L1_TRANSACTION_BYTES_MAX,
+        L1_TRANSACTION_GAS_MAX,
+        POST_DATA_BYTES_MAX,
+        BATCH_WITHDRAWALS_MAX,
         SEGMENT_BLOCKS_MAX,
         CHAIN_ID_MAX,
         JOB_DEADLINE_SECONDS_MAX,
@@ -66,9 +72,10 @@ fn limits_are_fresh() {
         }
     }
     assert_eq!(rows, values.len(), "the list above names what limits.rs no longer has");
-    text += "\n## Gas\n\nFixed per call, proportional to what the call costs to prove.\n\n| call | gas |\n|---|---|\n";
-    for kind in [&[CallKind::Transfer], CallKind::FUNCTIONS, &[CallKind::Unknown]].concat() {
-        writeln!(text, "| `{kind:?}` | {} |", gas_of(kind)).expect("a string takes text");
+    text += "\n## Gas and bytes\n\nGas is fixed per call and proportional to what the call costs to prove. Bytes are the most that the call adds to its block's data.\n\n\
+             | call | gas | bytes |\n|---|---:|---:|\n";
+    for &kind in CallKind::ALL {
+        writeln!(text, "| `{kind:?}` | {} | {} |", gas_of(kind), chunk_bytes_of(kind)).expect("a string takes text");
     }
     holds_fresh("limits.md", &text);
 }

@@ -53,6 +53,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "joule-contracts",
             "joule-committee",
             "joule-committee-client",
+            "joule-workload",
         ],
     ),
     ("testnet/l1", &["joule-contracts"]),

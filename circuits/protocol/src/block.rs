@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::{
     Accumulator, Address, Amount, Digest, Hash, Hashing, Key, Kind, NonCanonical, Object, ObjectError, Rejection,
     Truncated, UnknownRejection,
-    limits::{BLOCK_OBJECTS_MAX, BLOCK_PRIORITY_MAX, BLOCK_TRANSACTIONS_MAX, CHUNK_BYTES_MAX},
+    limits::{BLOCK_OBJECTS_MAX, BLOCK_PRIORITY_MAX, BLOCK_TRANSACTIONS_MAX, BLOCK_WITHDRAWALS_MAX, CHUNK_BYTES_MAX},
     reader::ByteReader,
 };
 
@@ -282,7 +282,7 @@ impl Chunk {
         };
         let request_count = count("requests", BLOCK_PRIORITY_MAX)?;
         let transaction_count = count("transactions", BLOCK_TRANSACTIONS_MAX)?;
-        let message_count = count("messages", BLOCK_TRANSACTIONS_MAX + BLOCK_PRIORITY_MAX)?;
+        let message_count = count("messages", BLOCK_WITHDRAWALS_MAX)?;
         let write_count = count("writes", BLOCK_OBJECTS_MAX)?;
 
         let transactions = read.bytes(52 * transaction_count)?;

@@ -81,6 +81,9 @@ macro_rules! functions {
             /// Every function there is.
             pub const FUNCTIONS: &[Self] = &[$( $kind ),*];
 
+            /// Every kind: the functions, a plain transfer, and a call of no function.
+            pub const ALL: &[Self] = &[Transfer, $( $kind ),*, Unknown];
+
             /// The kind of a call to `contract`.
             pub fn of(contract: SystemContract, data: &[u8]) -> Self {
                 match (contract, selector(data)) {

@@ -2,9 +2,12 @@
 
 use alloc::vec::Vec;
 
+use thiserror::Error;
+
 use crate::{
     Accumulator, Address, Chain, Checkpoint, Digest, GAS_TABLE_VERSION, Hash, Hashing, Key, Object, PROTOCOL_VERSION,
     leaf_digest,
+    limits::{CHAIN_ID_MAX, DELAY_SECONDS_MAX},
 };
 
 /// What is fixed when a chain starts and never changes.
@@ -30,7 +33,63 @@ pub struct Genesis {
     pub salt: Hash,
 }
 
+/// A configuration that no chain can start from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum GenesisError {
+    /// Wallets, the machine's public values and the contracts hold chain ids in this range.
+    #[error("`{field}` is {got}; a chain id is at least 1 and below {CHAIN_ID_MAX}")]
+    ChainId {
+        /// Which of the two.
+        field: &'static str,
+        /// The id found.
+        got: u64,
+    },
+    /// Signatures for one chain would be good on the other.
+    #[error("L1 and L2 have the same chain id {got}")]
+    SameChainId {
+        /// The id.
+        got: u64,
+    },
+    /// Nobody could spend the fees.
+    #[error("the fee recipient is the zero address")]
+    NoFeeRecipient,
+    /// No delay at all, or one that outlives its users.
+    #[error("`{field}` is {got}; it is at least 1 and at most {DELAY_SECONDS_MAX}")]
+    Delay {
+        /// Which of the two.
+        field: &'static str,
+        /// The delay found.
+        got: u64,
+    },
+}
+
 impl Genesis {
+    /// Checks what the types do not say. Whoever takes a genesis from outside checks it before anything else is made of it.
+    ///
+    /// # Errors
+    /// [`GenesisError`], for the first field that is out of its bounds.
+    pub fn check(&self) -> Result<(), GenesisError> {
+        if self.chain_id == 0 || self.chain_id >= CHAIN_ID_MAX {
+            return Err(GenesisError::ChainId { field: "chain_id", got: self.chain_id });
+        }
+        if self.l1_chain_id == 0 || self.l1_chain_id >= CHAIN_ID_MAX {
+            return Err(GenesisError::ChainId { field: "l1_chain_id", got: self.l1_chain_id });
+        }
+        if self.chain_id == self.l1_chain_id {
+            return Err(GenesisError::SameChainId { got: self.chain_id });
+        }
+        if self.fee_recipient.is_zero() {
+            return Err(GenesisError::NoFeeRecipient);
+        }
+        if self.grace_seconds == 0 || self.grace_seconds > DELAY_SECONDS_MAX {
+            return Err(GenesisError::Delay { field: "grace_seconds", got: self.grace_seconds });
+        }
+        if self.channel_close_seconds == 0 || self.channel_close_seconds > DELAY_SECONDS_MAX {
+            return Err(GenesisError::Delay { field: "channel_close_seconds", got: self.channel_close_seconds });
+        }
+        Ok(())
+    }
+
     /// keccak-256 of the configuration's fixed-width encoding: the chain's id for signatures, beside its chain id.
     pub fn id<H: Hashing>(&self) -> Hash {
         let mut bytes = Vec::with_capacity(136);

@@ -37,8 +37,8 @@ pub use digest::{Digest, GOLDILOCKS, NonCanonical, Tag};
 pub use eip712::{ChannelClose, ComputeReceipt, DeviceConsent, Domain, Voucher, type_hash};
 pub use envelope::{Envelope, Signature, TransactionType, Unsigned, encode_eip1559, encode_legacy};
 pub use errors::{CustomError, ErrorParameter, Fault, Refusal, Rejection, UnknownRejection};
-pub use gas::{GAS_TABLE_VERSION, gas_of};
-pub use genesis::{Genesis, genesis_objects};
+pub use gas::{GAS_TABLE_VERSION, chunk_bytes_of, gas_of};
+pub use genesis::{Genesis, GenesisError, genesis_objects};
 pub use key::{Key, Kind};
 pub use messages::{MessageTree, withdrawal_leaf};
 #[cfg(feature = "native")]

@@ -3,9 +3,13 @@
 mod strategies;
 
 use joule_protocol::{
-    Account, Accumulator, Address, Amount, Chunk, ChunkError, ChunkTransaction, ChunkWrite, ChunkWriter, Digest, Hash,
-    Hashing, Job, JobStatus, Key, Message, Native, Object, ObjectError, Rejection,
-    limits::{AMOUNT_MAX, BLOCK_OBJECTS_MAX, BLOCK_PRIORITY_MAX, BLOCK_TRANSACTIONS_MAX, CHUNK_BYTES_MAX},
+    Account, Accumulator, Address, Amount, CallKind, Channel, ChannelStatus, Chunk, ChunkError, ChunkTransaction,
+    ChunkWrite, ChunkWriter, Device, DeviceStatus, Digest, Genesis, Hash, Hashing, Job, JobStatus, Key, Message,
+    Native, Object, ObjectError, Rejection, chunk_bytes_of, gas_of,
+    limits::{
+        AMOUNT_MAX, BLOCK_GAS_MAX, BLOCK_OBJECTS_MAX, BLOCK_PRIORITY_MAX, BLOCK_TRANSACTIONS_MAX,
+        BLOCK_WITHDRAWALS_MAX, CHUNK_BYTES_MAX,
+    },
 };
 use proptest::{collection::vec, prelude::*};
 use strategies::{address, amount, digest, entry, hash};
@@ -201,7 +205,7 @@ fn counts_are_bounded_before_anything_is_read() {
     let sections = [
         ("requests", BLOCK_PRIORITY_MAX),
         ("transactions", BLOCK_TRANSACTIONS_MAX),
-        ("messages", BLOCK_TRANSACTIONS_MAX + BLOCK_PRIORITY_MAX),
+        ("messages", BLOCK_WITHDRAWALS_MAX),
         ("writes", BLOCK_OBJECTS_MAX),
     ];
     for (position, (section, limit)) in sections.into_iter().enumerate() {
@@ -216,11 +220,59 @@ fn counts_are_bounded_before_anything_is_read() {
     }
 }
 
-/// The largest block's data is exactly the limit, so that neither the limit nor the arithmetic beside it is loose.
-#[test]
-fn the_largest_chunk_fits_exactly() {
-    let transaction = ChunkTransaction { signing_hash: Hash::ZERO, sender: Address::ZERO };
-    let job = Job {
+/// Block data of so many calls of one kind, each with objects of its own: what `chunk_bytes_of` adds up.
+fn calls(kind: CallKind, count: u64) -> Content {
+    let address = |label: u8, call: u64| {
+        let mut address = Address([label; 20]);
+        address.0[12..].copy_from_slice(&call.to_be_bytes());
+        address
+    };
+    let mut content = Content { transactions: Vec::new(), ..Content::default() };
+    for call in 0..count {
+        content.transactions.push((ChunkTransaction { signing_hash: Hash::ZERO, sender: address(1, call) }, 0));
+        let mut write = |key: Key, object: Object| content.writes.push(ChunkWrite { key, object });
+        let mut account = |label| write(Key::account(&address(label, call)), Object::Account(Account::default()));
+        account(1);
+        let (job, device, channel, accounts) = objects_of(kind);
+        (0..accounts).for_each(|label| account(2 + label));
+        if device {
+            write(Key::device(&address(1, call)), Object::Device(a_device()));
+        }
+        if job {
+            write(Key::job(&address(1, call), 0), Object::Job(a_job()));
+        }
+        if channel {
+            write(Key::channel(&address(1, call), 0), Object::Channel(a_channel()));
+        }
+        if kind == CallKind::Withdraw {
+            content.messages.push(Message { recipient: Address::ZERO, amount: 1 });
+        }
+    }
+    content.writes.sort_by_key(|write| write.key);
+    content
+}
+
+/// Whether a call of a kind can change a job, a device, a channel, and how many accounts beside its sender's.
+fn objects_of(kind: CallKind) -> (bool, bool, bool, u8) {
+    match kind {
+        CallKind::Transfer => (false, false, false, 1),
+        CallKind::PostJob | CallKind::CancelJob => (true, false, false, 0),
+        CallKind::ClaimJob | CallKind::ReleaseJob => (true, true, false, 0),
+        CallKind::SettleJob => (true, true, false, 2),
+        CallKind::ExpireJob => (true, true, false, 1),
+        CallKind::RegisterDevice | CallKind::AddStake | CallKind::RetireDevice | CallKind::WithdrawStake => {
+            (false, true, false, 0)
+        }
+        CallKind::OpenChannel | CallKind::TopUpChannel | CallKind::CloseChannel | CallKind::CloseChannelTogether => {
+            (false, false, true, 0)
+        }
+        CallKind::RedeemVoucher | CallKind::FinaliseChannel => (false, false, true, 1),
+        CallKind::Withdraw | CallKind::Unknown => (false, false, false, 0),
+    }
+}
+
+fn a_job() -> Job {
+    Job {
         status: JobStatus::Open,
         minimum_tier: 0,
         is_device_named: false,
@@ -234,20 +286,71 @@ fn the_largest_chunk_fits_exactly() {
         deadline: 1,
         receipt_digest: Hash::ZERO,
         units_paid: 0,
-    };
-    let write = |nonce| ChunkWrite { key: Key::job(&Address::ZERO, nonce), object: Object::Job(job) };
-    let mut content = Content {
-        request_outcomes: vec![0; BLOCK_PRIORITY_MAX],
-        transactions: vec![(transaction, 0); BLOCK_TRANSACTIONS_MAX],
-        messages: vec![Message { recipient: Address::ZERO, amount: 1 }; BLOCK_TRANSACTIONS_MAX + BLOCK_PRIORITY_MAX],
-        writes: (0..BLOCK_OBJECTS_MAX as u64 / 2).map(write).collect(),
-        ..Content::default()
-    };
-    let bytes = content.encode();
-    assert_eq!(bytes.len(), CHUNK_BYTES_MAX);
-    assert!(Chunk::decode::<Native>(&bytes).is_ok());
-    content.writes.push(write(u64::MAX));
-    assert_eq!(error(&content.encode()), ChunkError::TooLong { got: CHUNK_BYTES_MAX + 232 });
+    }
+}
+
+fn a_device() -> Device {
+    Device {
+        owner: Address::ZERO,
+        payout: Address::ZERO,
+        stake: 0,
+        bonded: 0,
+        class: 0,
+        tier: 0,
+        tier_expiry: 0,
+        units_served: 0,
+        status: DeviceStatus::Active,
+    }
+}
+
+fn a_channel() -> Channel {
+    Channel { payee: Address::ZERO, deposit: 0, paid: 0, closing_time: 0, status: ChannelStatus::Open }
+}
+
+fn a_genesis() -> Genesis {
+    Genesis {
+        chain_id: 1,
+        l1_chain_id: 2,
+        base_token: Address::ZERO,
+        fee_recipient: Address([1; 20]),
+        base_fee_max: 1,
+        grace_seconds: 1,
+        channel_close_seconds: 1,
+        timestamp: 1,
+        salt: Hash::ZERO,
+    }
+}
+
+/// What a call adds to a chunk is what `chunk_bytes_of` says, byte for byte.
+#[test]
+fn calls_add_the_bytes_that_are_counted_for_them() {
+    let head = calls(CallKind::Transfer, 0).encode().len() as u64;
+    for &kind in CallKind::ALL {
+        for count in [1, 7] {
+            let bytes = calls(kind, count).encode();
+            assert_eq!(bytes.len() as u64 - head, count * chunk_bytes_of(kind), "{kind:?}");
+            assert!(Chunk::decode::<Native>(&bytes).is_ok(), "{kind:?}");
+        }
+    }
+}
+
+/// The limit is what the worst calls make of a block's gas, with the chain object and the fee recipient beside them: neither the limit nor its arithmetic is loose.
+#[test]
+fn the_largest_chunk_fits() {
+    let mut largest = 0;
+    for &kind in CallKind::ALL {
+        let mut content = calls(kind, BLOCK_GAS_MAX / gas_of(kind));
+        let fees = ChunkWrite { key: Key::account(&Address::ZERO), object: Object::Account(Account::default()) };
+        content.writes.insert(0, fees);
+        content.writes.push(ChunkWrite { key: Key::CHAIN, object: Object::Chain(a_genesis().chain::<Native>()) });
+        let bytes = content.encode();
+        assert!(bytes.len() <= CHUNK_BYTES_MAX, "{kind:?}: {} bytes", bytes.len());
+        assert!(Chunk::decode::<Native>(&bytes).is_ok(), "{kind:?}");
+        largest = largest.max(bytes.len());
+    }
+    assert!(CHUNK_BYTES_MAX - largest < 500, "less than one call is missing: {largest} of {CHUNK_BYTES_MAX}");
+    let long = vec![0; CHUNK_BYTES_MAX + 1];
+    assert_eq!(error(&long), ChunkError::TooLong { got: CHUNK_BYTES_MAX + 1 });
 }
 
 #[test]
@@ -305,18 +408,7 @@ fn writes_are_objects() {
 /// The chain object lives at the zero address alone; any other would be a second place for it.
 #[test]
 fn the_chain_object_has_one_key() {
-    let genesis = joule_protocol::Genesis {
-        chain_id: 1,
-        l1_chain_id: 1,
-        base_token: Address::ZERO,
-        fee_recipient: Address::ZERO,
-        base_fee_max: 1,
-        grace_seconds: 1,
-        channel_close_seconds: 1,
-        timestamp: 1,
-        salt: Hash::ZERO,
-    };
-    let chain = Object::Chain(genesis.chain::<Native>());
+    let chain = Object::Chain(a_genesis().chain::<Native>());
     let content = Content { writes: vec![ChunkWrite { key: Key::CHAIN, object: chain }], ..Content::default() };
     let bytes = content.encode();
     assert!(Chunk::decode::<Native>(&bytes).is_ok());

@@ -46,7 +46,9 @@ impl BlockItems {
         writer.raw(&FORMAT).u64(self.timestamp).u64(self.base_fee);
         for list in [&self.requests, &self.transactions] {
             writer.length(list.len());
-            list.iter().for_each(|item| drop(writer.bytes(item)));
+            for item in list {
+                writer.bytes(item);
+            }
         }
         writer.finish()
     }
@@ -210,21 +212,12 @@ impl<S: Store> Execution<S> {
     pub fn replay(&self, items: &BlockItems) -> Result<ExecutedBlock, Abort> {
         self.build(items.timestamp, items.base_fee, |block| {
             for request in &items.requests {
-                block.request(request).map_err(aborts)?;
+                block.request(request)?;
             }
             for transaction in &items.transactions {
-                block.transaction(transaction).map_err(aborts)?;
+                block.transaction(transaction)?;
             }
             Ok(())
         })
-    }
-}
-
-/// What it means for a block that somebody else built that one of its items is not taken.
-pub(crate) fn aborts(error: NotExecuted) -> Abort {
-    match error {
-        NotExecuted::Refused(refusal) => Abort::Refused(refusal),
-        NotExecuted::BlockFull => Abort::BlockOverfull,
-        NotExecuted::Aborted(abort) => abort,
     }
 }

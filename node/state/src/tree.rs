@@ -5,7 +5,7 @@
 use std::sync::OnceLock;
 
 use joule_protocol::{
-    Digest, Genesis, Key, Native, Object, Tag, compress, compress_many, hash_words_many, leaf_digest,
+    Digest, Genesis, GenesisError, Key, Native, Object, Tag, compress, compress_many, hash_words_many, leaf_digest,
     limits::{LEAVES_MAX, TREE_DEPTH},
 };
 use thiserror::Error;
@@ -21,6 +21,9 @@ pub enum TreeError<E: std::error::Error + 'static> {
     /// No leaf precedes a key: the store holds no tree.
     #[error("the store holds no state tree; start from genesis or a snapshot")]
     NoTree,
+    /// A genesis that no chain can start from.
+    #[error("the genesis configuration: {0}")]
+    Genesis(#[from] GenesisError),
     /// 2^32 leaves.
     #[error("the tree is full")]
     Full,
@@ -112,8 +115,9 @@ pub struct StateTree<S> {
 }
 
 impl<S: Store> StateTree<S> {
-    /// Builds the first tree of a chain in an empty store.
+    /// Builds the first tree of a chain in an empty store, if a chain can start from `genesis`.
     pub fn genesis(mut store: S, genesis: &Genesis) -> Result<Self, TreeError<S::Error>> {
+        genesis.check()?;
         let sentinel = Leaf { position: 0, next: Key::CHAIN, object: None };
         let chain = Leaf { position: 1, next: Key::LAST, object: Some(Object::Chain(genesis.chain::<Native>())) };
         let mut changes = Changes { leaves: vec![(Key::FIRST, sentinel), (Key::CHAIN, chain)], ..Changes::default() };

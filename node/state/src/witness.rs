@@ -7,9 +7,7 @@ use joule_kernel::{
 };
 use joule_protocol::{Checkpoint, Digest, Key, Native, Object, compress, limits::TREE_DEPTH};
 
-use crate::{
-    BlockItems, Changes, Leaf, StateTree, Store, TreeError, TreeOpenings, items::aborts, tree::digest_of,
-};
+use crate::{BlockItems, Changes, Leaf, StateTree, Store, TreeError, TreeOpenings, tree::digest_of};
 
 type Siblings = [Digest; TREE_DEPTH];
 
@@ -34,10 +32,10 @@ pub fn witness_block<S: Store>(
     let mut block =
         BlockExecutor::<_, Native>::begin(&mut state, chain_id, parent, items.timestamp, items.base_fee, 0)?;
     for request in &items.requests {
-        block.request(request, &mut ()).map_err(aborts)?;
+        block.request(request, &mut ())?;
     }
     for transaction in &items.transactions {
-        block.transaction(transaction, &mut ()).map_err(aborts)?;
+        block.transaction(transaction, &mut ())?;
     }
     let sealed = block.seal()?;
     let opened = state.opened().expect("the state was recording").to_vec();
