@@ -70,9 +70,9 @@ impl LogFilter {
 
     /// Whether a block with this filter may hold a log that is wanted; false is certain.
     pub fn may_be_in(&self, bloom: &Bloom) -> bool {
-        let any = |wanted: &mut dyn Iterator<Item = &[u8]>| {
+        let any = |mut wanted: &mut dyn Iterator<Item = &[u8]>| {
             let mut is_empty = true;
-            let found = wanted.any(|item| {
+            let found = Iterator::any(&mut wanted, |item| {
                 is_empty = false;
                 bloom.may_contain(item)
             });
