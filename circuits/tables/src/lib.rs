@@ -27,6 +27,7 @@ pub mod program;
 pub mod proof;
 pub mod prove;
 pub mod quotient;
+pub mod rows;
 pub mod secp256k1;
 pub mod security;
 pub mod shape;

@@ -205,6 +205,28 @@ impl Question {
     }
 }
 
+/// How many questions a run has for each table that answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QuestionCounts([usize; 4]);
+
+impl QuestionCounts {
+    /// Counts the questions of a run.
+    #[must_use]
+    pub fn count(records: &Records) -> Self {
+        let mut counts = Self::default();
+        for operation in records.cycles.iter().filter_map(|cycle| Operation::of(cycle.instruction.op)) {
+            counts.0[operation.table() as usize] += 1;
+        }
+        counts
+    }
+
+    /// Those for one table.
+    #[must_use]
+    pub const fn of(&self, table: ArithmeticTable) -> usize {
+        self.0[table as usize]
+    }
+}
+
 /// The questions of a run, by the table that answers.
 #[derive(Clone, Debug, Default)]
 pub struct Questions {

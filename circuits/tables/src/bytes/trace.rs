@@ -10,6 +10,9 @@ use crate::{
     check::{Sink, Trace},
 };
 
+/// The buses that the bytes table provides, in the order of its multiplicities.
+pub const PROVIDED: [&str; BytesColumns::WIDTH] = ["RANGE", "SIGN", "POWER", "AND"];
+
 /// Counts the lookups of other tables in the bytes table.
 #[derive(Clone, Debug)]
 pub struct Lookups {

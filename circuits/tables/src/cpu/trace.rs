@@ -23,13 +23,19 @@ use crate::{
 /// The registers at the end, with the two that the interpreter does not count accesses of: `x0` and the sink.
 pub type Registers = [RegisterWord; REGISTERS as usize];
 
+/// How many rows a run needs: the boot instruction's, one per cycle, and the padding that ends the table.
+#[must_use]
+pub fn rows(records: &Records) -> usize {
+    records.cycles.len() + 2
+}
+
 /// One row for the boot instruction and one per cycle; also the registers at the end.
 ///
 /// # Errors
 ///
 /// [`TraceError::TooManyRows`], if there are more cycles than rows (less the boot row and the padding row that ends the table).
 pub fn fill(image: &Image, records: &Records, height: usize) -> Result<(Trace, Registers), TraceError> {
-    let rows = records.cycles.len() + 2;
+    let rows = rows(records);
     if rows > height {
         return Err(TraceError::TooManyRows { table: "cpu", rows, height });
     }

@@ -13,6 +13,17 @@ use crate::{
     trace::{Rows, TraceError, low_limb},
 };
 
+/// How many rows the touched words of a run need: theirs, one for the first word of each region, one of padding.
+#[must_use]
+pub fn rows(memory: &[MemoryWord]) -> usize {
+    let words = &memory[memory.partition_point(|word| word.address < PROGRAM_END)..];
+    let is_untouched = |start: &u32| words.binary_search_by_key(start, |word| word.address).is_err();
+    words.len() + REGIONS.iter().filter(|start| is_untouched(start)).count() + 1
+}
+
+/// The first words of the two regions.
+const REGIONS: [u32; 2] = [HEAP_START, INPUT_START];
+
 /// One row per touched word outside of the image, and one for the first word of each region.
 ///
 /// # Errors
@@ -21,7 +32,7 @@ use crate::{
 pub fn fill(memory: &[MemoryWord], height: usize) -> Result<Trace, TraceError> {
     let untouched = |address| MemoryWord { address, initial_value: 0, final_value: 0, final_timestamp: 0 };
     let mut words: Vec<MemoryWord> = memory.iter().copied().filter(|word| word.address >= PROGRAM_END).collect();
-    for start in [HEAP_START, INPUT_START] {
+    for start in REGIONS {
         if let Err(place) = words.binary_search_by_key(&start, |word| word.address) {
             words.insert(place, untouched(start));
         }
