@@ -19,6 +19,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("node/l1", &["joule-protocol", "joule-contracts"]),
     ("node/settlement", &["joule-protocol", "joule-committee", "joule-contracts", "joule-l1", "joule-storage"]),
     ("node/rpc", &["joule-protocol", "joule-kernel", "joule-state", "joule-storage"]),
+    ("node/wallet", &["joule-protocol", "joule-contracts", "joule-rpc"]),
     ("node/p2p", &["joule-protocol", "joule-state"]),
     (
         "node/cli",
@@ -57,7 +58,11 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("testnet/l1", &["joule-contracts"]),
-    ("prover/engine", &["joule-protocol", "joule-machine", "joule-tables", "joule-recursion", "joule-wrap"]),
+    (
+        "prover/engine",
+        &["joule-protocol", "joule-kernel", "joule-machine", "joule-tables", "joule-recursion", "joule-wrap"],
+    ),
+    ("prover/network", &["joule-protocol", "joule-prover-engine"]),
     (
         "prover/cli",
         &[

@@ -1,0 +1,93 @@
+"""web3.py against a running server."""
+
+import os
+
+from web3 import Web3
+from web3.exceptions import ContractCustomError, TransactionNotFound, Web3RPCError
+
+url, key = os.environ["JOULE_RPC_URL"], os.environ["JOULE_RPC_KEY"]
+web3 = Web3(Web3.HTTPProvider(url))
+assert web3.is_connected()
+assert web3.eth.chain_id == int(os.environ["JOULE_RPC_CHAIN_ID"])
+assert web3.client_version
+account = web3.eth.account.from_key(key)
+payee = "0x00000000000000000000000000000000000000aA"
+
+
+def argument(kind, name, indexed=None):
+    field = {"name": name, "type": kind}
+    return field if indexed is None else {**field, "indexed": indexed}
+
+
+ABI = [
+    {"type": "function", "name": "openChannel", "stateMutability": "payable", "inputs": [argument("address", "payee")], "outputs": []},
+    {"type": "function", "name": "closeChannel", "stateMutability": "nonpayable", "inputs": [argument("uint64", "clientNonce")], "outputs": []},
+    {
+        "type": "event",
+        "name": "ChannelOpened",
+        "anonymous": False,
+        "inputs": [
+            argument("address", "client", True),
+            argument("uint64", "clientNonce", True),
+            argument("address", "payee", True),
+            argument("uint128", "deposit", False),
+        ],
+    },
+]
+channels = web3.eth.contract(address="0x0000000000000000000000000000000000008003", abi=ABI)
+
+
+def send(transaction):
+    signed = account.sign_transaction(transaction)
+    return web3.eth.wait_for_transaction_receipt(web3.eth.send_raw_transaction(signed.raw_transaction), poll_latency=0.05)
+
+
+def head(**fields):
+    return {"from": account.address, "nonce": web3.eth.get_transaction_count(account.address, "pending"), **fields}
+
+
+before = web3.eth.get_balance(account.address)
+receipt = send(
+    head(to=payee, value=5, gas=21_000, chainId=web3.eth.chain_id, maxFeePerGas=2 * web3.eth.gas_price, maxPriorityFeePerGas=web3.eth.max_priority_fee)
+)
+assert receipt.status == 1
+assert before - web3.eth.get_balance(account.address) == 5 + receipt.gasUsed * receipt.effectiveGasPrice
+
+events = channels.events.ChannelOpened.create_filter(from_block="latest")
+receipt = send(channels.functions.openChannel(payee).build_transaction(head(value=7)))
+assert receipt.status == 1
+assert channels.events.ChannelOpened().process_receipt(receipt)[0].args.deposit == 7
+assert len(events.get_new_entries()) == 1
+logs = channels.events.ChannelOpened().get_logs(from_block=receipt.blockNumber)
+assert logs[0].args.payee == Web3.to_checksum_address(payee)
+assert channels.functions.openChannel(payee).estimate_gas({"from": account.address, "value": 1}) == receipt.gasUsed
+
+try:
+    channels.functions.closeChannel(99).call({"from": account.address})
+    raise AssertionError("a channel that does not exist was closed")
+except ContractCustomError as error:
+    selector = Web3.keccak(text="ChannelNotFound(address,uint64)")[:4].hex()
+    assert selector.removeprefix("0x") in str(error.data), error
+
+poor = web3.eth.account.create()
+try:
+    fields = {"to": payee, "value": 1, "gas": 21_000, "nonce": 0, "chainId": web3.eth.chain_id, "gasPrice": web3.eth.gas_price}
+    web3.eth.send_raw_transaction(poor.sign_transaction(fields).raw_transaction)
+    raise AssertionError("an empty account has sent")
+except Web3RPCError as error:
+    assert "insufficient funds" in str(error), error
+
+block = web3.eth.get_block(receipt.blockNumber, full_transactions=True)
+assert block.transactions[0].hash == receipt.transactionHash
+for number in range(block.number + 1):
+    web3.eth.get_block(number, full_transactions=True)
+    web3.eth.get_block_receipts(number)
+history = web3.eth.fee_history(2, "latest", [50])
+assert len(history.baseFeePerGas) == 3
+assert web3.eth.get_block("safe").number == 0
+try:
+    web3.eth.get_transaction_receipt("0x" + "ab" * 32)
+    raise AssertionError("a receipt of nothing")
+except TransactionNotFound:
+    pass
+print("web3.py: all well")

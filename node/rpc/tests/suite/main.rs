@@ -1,0 +1,8 @@
+//! The server over a real database, asked as clients ask.
+
+mod clients;
+mod compat;
+mod joule;
+mod malformed;
+mod protocol;
+mod support;
