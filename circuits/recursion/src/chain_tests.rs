@@ -6,8 +6,10 @@ use joule_protocol::{Digest, Hash, PublicValues};
 use plonky2::field::types::Field as _;
 
 use crate::aggregate::{Aggregation, Child, ChildKind};
+use crate::cache::CacheError;
 use crate::circuit::{Inner, Proof};
 use crate::field::{F, to_plonky2};
+use crate::fingerprint::Fingerprint;
 use crate::profile::Profile;
 use crate::program::Program;
 use crate::segment::{SegmentCircuit, SegmentError};
@@ -105,6 +107,50 @@ fn a_batch_of_three_segments_shrinks_to_its_statement() {
         let mut forged = proof.clone();
         forged.public_inputs[index] += F::ONE;
         assert!(chain.shrink.last.verify(forged).is_err(), "public input {index} is free");
+    }
+}
+
+#[test]
+fn kept_circuits_prove_the_same_and_wrong_files_are_refused() {
+    let chain = &*CHAIN_CIRCUITS;
+    let keys: Vec<_> = chain.segments.iter().map(|segment| segment.circuit.key()).collect();
+    let fingerprint = Fingerprint::aggregation(Profile::Fast, &keys);
+    let bytes = chain.aggregation.to_bytes(fingerprint).unwrap();
+    let kept = Aggregation::from_bytes(fingerprint, &bytes).unwrap();
+    assert_eq!(kept.lifts.len(), chain.aggregation.lifts.len());
+    assert_eq!(kept.merge_key_hash(), chain.aggregation.merge_key_hash());
+    for (kept, built) in
+        kept.lifts.iter().chain([&kept.merge]).zip(chain.aggregation.lifts.iter().chain([&chain.aggregation.merge]))
+    {
+        assert_eq!((&kept.data.verifier_only, &kept.data.common), (&built.data.verifier_only, &built.data.common));
+        assert_eq!(kept.inputs, built.inputs);
+    }
+    let merged = kept.merge(&FIRST_LIFTED, Some(&NEXT_LIFTED)).unwrap();
+    chain.aggregation.merge.verify(merged.proof.clone()).unwrap();
+
+    let above = Fingerprint::shrink(Profile::Fast, &chain.aggregation.merge.key(), "poseidon");
+    assert!(matches!(Aggregation::from_bytes(above, &bytes), Err(CacheError::Fingerprint { .. })));
+    assert!(matches!(Aggregation::from_bytes(fingerprint, &bytes[..bytes.len() - 1]), Err(CacheError::Length { .. })));
+    assert_eq!(Aggregation::from_bytes(fingerprint, &[]).unwrap_err(), CacheError::Magic);
+    let mut damaged = bytes;
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    assert_eq!(Aggregation::from_bytes(fingerprint, &damaged).unwrap_err(), CacheError::Damaged);
+
+    let bytes = chain.shrink.to_bytes(above).unwrap();
+    let kept = Shrink::<Inner>::from_bytes(above, &bytes).unwrap();
+    assert_eq!(kept.last.data.verifier_only, chain.shrink.last.data.verifier_only);
+    let last = kept.prove(&merged).unwrap();
+    chain.shrink.last.verify(last).unwrap();
+    let refused = |bytes: &[u8]| Shrink::<Inner>::from_bytes(above, bytes).unwrap_err();
+    assert_eq!(refused(&bytes[..7]), CacheError::Magic);
+    assert!(matches!(refused(&bytes[..1_000]), CacheError::Length { .. }));
+    assert!(matches!(refused(&bytes[..bytes.len() - 1]), CacheError::Length { .. }));
+    // A length that would split the file elsewhere, and one that no file has.
+    for length in [0, 1, u64::MAX] {
+        let mut other = bytes.clone();
+        other[..8].copy_from_slice(&length.to_le_bytes());
+        refused(&other);
     }
 }
 

@@ -13,6 +13,7 @@ use plonky2::field::types::PrimeField64 as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::aggregate::key_elements;
+use crate::cache::VERSION;
 use crate::circuit::{Inner, Key};
 use crate::field::{Challenge, Val, limbs};
 use crate::profile::{Layer, Profile};
@@ -40,6 +41,23 @@ impl Fingerprint {
         hasher.number(segments.len());
         for segment in segments {
             hasher.key(segment);
+        }
+        hasher.finish()
+    }
+
+    /// Of the whole chain over segments with these fingerprints, in the order of their shapes: everything that the last circuit depends on, by
+    /// description. It is known in a second, where the last circuit takes minutes to build.
+    #[must_use]
+    pub fn chain(profile: Profile, segments: &[Self], outer: &str) -> Self {
+        let mut hasher = Hasher::new("chain", profile, Layer::Segment);
+        hasher.number(VERSION as usize);
+        for layer in Layer::ALL {
+            hasher.text(&format!("{:?}", profile.plonky2(layer)));
+        }
+        hasher.text(outer);
+        hasher.number(segments.len());
+        for segment in segments {
+            hasher.0.update(segment.0);
         }
         hasher.finish()
     }

@@ -38,8 +38,6 @@ pub mod verifier;
 #[cfg(test)]
 mod chain_tests;
 #[cfg(test)]
-mod measurements;
-#[cfg(test)]
 mod satisfaction;
 #[cfg(test)]
 mod testing;

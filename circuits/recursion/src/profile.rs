@@ -6,7 +6,6 @@ use plonky2::plonk::circuit_data::CircuitConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::gates::ROUTED_WIRES;
-use crate::parameters::StarkParameters;
 
 /// How much soundness is paid for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -44,27 +43,6 @@ impl Profile {
         match self {
             Self::Fast => "fast",
             Self::Proven => "proven",
-        }
-    }
-
-    /// Parameters of the table proofs, the same as `joule_tables::config` proves with: a proof made with others is refused.
-    #[must_use]
-    pub const fn tables(self) -> StarkParameters {
-        StarkParameters {
-            log_blowup: 2,
-            // 124 queries at rate 1/4 are 84 bits within the unique-decoding radius, and 16 are ground.
-            queries: match self {
-                Self::Fast => 42,
-                Self::Proven => 124,
-            },
-            log_final_polynomial_length: 4,
-            log_arity_max: 3,
-            cap_height: 4,
-            lookup_grinding_bits: 0,
-            out_of_domain_grinding_bits: 0,
-            batch_grinding_bits: 0,
-            commit_grinding_bits: 0,
-            query_grinding_bits: 16,
         }
     }
 

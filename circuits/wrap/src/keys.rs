@@ -104,6 +104,29 @@ impl KeyHeader {
         if &magic != expected {
             return Err(malformed("it does not start with the magic word"));
         }
+        let header = Self::parse(reader)?;
+        match &header.origin {
+            KeyOrigin::Development { .. } => Ok(header),
+            KeyOrigin::Ceremony { contributions, .. } => {
+                Err(WrapError::UncheckedCeremony { contributions: contributions.len() })
+            }
+        }
+    }
+
+    /// What a key file or a verifying key says of itself, for showing: nothing of it is checked, and a ceremony may be claimed.
+    ///
+    /// # Errors
+    /// If it is neither, or of another format.
+    pub fn peek(mut reader: impl Read) -> Result<Self, WrapError> {
+        let mut magic = [0; 8];
+        reader.read_exact(&mut magic).map_err(malformed)?;
+        if &magic != MAGIC && &magic != VERIFYING_MAGIC {
+            return Err(malformed("it does not start with the magic word"));
+        }
+        Self::parse(reader)
+    }
+
+    fn parse(mut reader: impl Read) -> Result<Self, WrapError> {
         let mut length = [0; 4];
         reader.read_exact(&mut length).map_err(malformed)?;
         let length = u32::from_be_bytes(length);
@@ -116,12 +139,7 @@ impl KeyHeader {
         if header.format != FORMAT {
             return Err(malformed(format!("its format is {}, expected {FORMAT}", header.format)));
         }
-        match &header.origin {
-            KeyOrigin::Development { .. } => Ok(header),
-            KeyOrigin::Ceremony { contributions, .. } => {
-                Err(WrapError::UncheckedCeremony { contributions: contributions.len() })
-            }
-        }
+        Ok(header)
     }
 }
 

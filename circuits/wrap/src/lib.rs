@@ -27,3 +27,7 @@ pub use keys::{Contribution, KeyHeader, KeyOrigin, VerifyingKey, WrapKeys};
 pub use solidity::solidity_verifier;
 pub use values::InnerProof;
 pub use wrap::{Assignment, ConstraintReport, WrapCircuit};
+
+/// Version of the code that makes constraints. Whoever changes a constraint changes this number; the test `constraints_are_pinned` says
+/// when.
+pub const VERSION: u32 = 1;

@@ -9,11 +9,12 @@ fn number(word: &[u8; 32]) -> String {
     format!("0x{digits}")
 }
 
-/// The source of `Groth16Verifier.sol` for a key with one public input.
+/// The source of `Groth16Verifier.sol` for a key with one public input. `description` digests what the circuits below the wrap are made from, so
+/// that a test can tell a stale file without building one.
 ///
 /// It checks `e(−A, B)·e(α, β)·e(IC₀ + x·IC₁, γ)·e(C, δ) = 1` with the precompiles of EIP-196 and EIP-197, which refuse
 /// unreduced coordinates and points off the curve or outside the subgroup.
-pub fn solidity_verifier(key: &VerifyingKey) -> Result<String, WrapError> {
+pub fn solidity_verifier(key: &VerifyingKey, description: &[u8; 32]) -> Result<String, WrapError> {
     let [constant, input] = key.key.gamma_abc_g1.as_slice() else {
         let got = key.key.gamma_abc_g1.len().saturating_sub(1);
         return Err(WrapError::ProofShape { field: "public inputs of the verifying key", expected: 1, got });
@@ -39,6 +40,7 @@ pub fn solidity_verifier(key: &VerifyingKey) -> Result<String, WrapError> {
     declare("IC_1", &g1_words(input));
     Ok(TEMPLATE
         .replace("{warning}", warning)
+        .replace("{description}", &number(description))
         .replace("{circuit}", &key.header.circuit)
         .replace("{development}", if development { "true" } else { "false" })
         .replace("{constants}", &constants))
@@ -52,6 +54,7 @@ import {IGroth16Verifier} from "../interfaces/IGroth16Verifier.sol";
 
 /// @title Groth16 verifier of one wrap circuit over BN254.
 {warning}
+/// @custom:description {description}
 contract Groth16Verifier is IGroth16Verifier {
     /// @notice Digest of the wrap circuit that the key is for.
     bytes32 public constant CIRCUIT = 0x{circuit};

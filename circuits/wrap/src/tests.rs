@@ -17,7 +17,7 @@ use plonky2::plonk::circuit_data::{CircuitConfig, CircuitData};
 use crate::goldilocks::{F, FE};
 use crate::statement::public_input;
 use crate::values::ProofValues;
-use crate::{InnerProof, WrapCircuit, WrapError};
+use crate::{InnerProof, VERSION, WrapCircuit, WrapError};
 
 /// Few queries and a little of everything: two folding steps, two challenges, a cap, grinding.
 fn tiny_config() -> CircuitConfig {
@@ -89,6 +89,15 @@ fn an_honest_proof_satisfies_the_constraints() {
     assert_eq!(report.constraints, system.num_constraints(), "a blank system has the same constraints");
     assert_eq!(report.variables, system.num_witness_variables());
 }
+
+/// Changes exactly when a change of code changes the constraints. Then raise [`VERSION`], by which the generated Solidity verifier is known to
+/// be stale, and set the new value here.
+#[test]
+fn constraints_are_pinned() {
+    assert_eq!((VERSION, TINY.wrap.digest_hex().as_str()), (1, PINNED));
+}
+
+const PINNED: &str = "";
 
 #[test]
 fn other_shapes_satisfy_the_constraints() {
@@ -235,7 +244,7 @@ mod keys {
 
     use super::*;
     use crate::groth16::{WrapProof, verify_input};
-    use crate::keys::{KeyOrigin, VerifyingKey, WrapKeys};
+    use crate::keys::{KeyHeader, KeyOrigin, VerifyingKey, WrapKeys};
     use crate::solidity_verifier;
     use ark_bn254::Bn254;
     use ark_groth16::Groth16;
@@ -324,6 +333,7 @@ mod keys {
         keys.write(&mut file).expect("writing to memory");
         let unchecked = WrapKeys::read(file.as_slice());
         assert!(matches!(unchecked, Err(WrapError::UncheckedCeremony { contributions: 0 })), "nobody checked it");
+        assert!(!KeyHeader::peek(file.as_slice()).expect("a header").is_development(), "but it can be looked at");
     }
 
     #[test]
@@ -355,7 +365,8 @@ mod keys {
     #[test]
     fn the_solidity_verifier_says_what_its_key_is() {
         let (keys, _) = keys_and_proof();
-        let source = solidity_verifier(&keys.verifying_key()).expect("one public input");
+        let source = solidity_verifier(&keys.verifying_key(), &[0xab; 32]).expect("one public input");
+        assert!(source.contains(&format!("@custom:description 0x{}", "ab".repeat(32))));
         assert!(source.contains("INSECURE DEVELOPMENT KEY"));
         assert!(source.contains("IS_DEVELOPMENT_KEY = true"));
         assert!(!source.contains('{') || !source.contains("{constants}"));

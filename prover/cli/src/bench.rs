@@ -436,7 +436,11 @@ pub(crate) fn security(arguments: &SecurityArguments) -> anyhow::Result<()> {
                 layer,
                 regime: security.regime.to_string(),
                 weakest_bits: security.bits(),
-                terms: security.terms.iter().map(|term| (format!("{} ({})", term.name, term.source), term.bits)).collect(),
+                terms: security
+                    .terms
+                    .iter()
+                    .map(|term| (format!("{} ({})", term.name, term.source), term.bits))
+                    .collect(),
             });
         }
         reporter.finish();
@@ -445,7 +449,10 @@ pub(crate) fn security(arguments: &SecurityArguments) -> anyhow::Result<()> {
             layer: "wrap".to_owned(),
             regime: "knowledge soundness of Groth16 in the generic group model".to_owned(),
             weakest_bits: GROTH16_BITS,
-            terms: vec![("discrete logarithms of BN254 (Kim, Barbulescu 2016, and later estimates)".to_owned(), GROTH16_BITS)],
+            terms: vec![(
+                "discrete logarithms of BN254 (Kim, Barbulescu 2016, and later estimates)".to_owned(),
+                GROTH16_BITS,
+            )],
         });
     }
     if arguments.json {

@@ -9,7 +9,8 @@ use joule_protocol::{Checkpoint, Digest, Native};
 use joule_state::{BlockItems, MemoryStore, StateTree, witness_segment};
 use joule_workload::{Chain, GENESIS_SECONDS, Payments, Population, payments};
 
-const BASE_FEE: u64 = 100;
+/// Wei for a unit of gas.
+pub(crate) const BASE_FEE: u64 = 100;
 
 /// Payments by seeded wallets, executed natively, with what the machine needs to execute them again.
 pub(crate) struct Sample {
@@ -68,7 +69,7 @@ impl Blocks {
 }
 
 /// Hints as the machine takes them.
-fn machine_witness(witness: SegmentWitness) -> Witness {
+pub(crate) fn machine_witness(witness: SegmentWitness) -> Witness {
     let siblings = witness.siblings.iter().map(|path| path.map(Digest::elements)).collect();
     Witness { input: witness.input, siblings }
 }

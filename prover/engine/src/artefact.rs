@@ -1,7 +1,7 @@
 //! Results of steps, as files that another run or another machine can go on from.
 //!
 //! ```text
-//! "JouleArt" · format u32 · name length u32 · name · context (32) · payload length u64 · payload · SHA-256 of all before
+//! "JouleKep" · format u32 · name length u32 · name · context (32) · payload length u64 · payload · SHA-256 of all before
 //! ```
 //! The context digests what the result depends on (program, profile, input), so that a result of something else is never taken for this
 //! one. The digest finds damage; truth is checked by verifying the proof inside.
@@ -15,7 +15,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-const MAGIC: &[u8; 8] = b"JouleArt";
+const MAGIC: &[u8; 8] = b"JouleKep";
 const FORMAT: u32 = 1;
 
 /// The most bytes of an artefact: table proofs are the largest, and bounded by `joule_tables::proof::PROOF_BYTES_MAX`.
@@ -112,6 +112,18 @@ impl ArtefactStore {
         write().map_err(|source| access(&path, source))
     }
 
+    /// The name and the context that a kept result claims, for showing; `None` if it is damaged.
+    #[must_use]
+    pub fn peek(bytes: &[u8]) -> Option<(String, [u8; 32])> {
+        let (body, digest) = bytes.split_last_chunk::<32>()?;
+        let rest = body.strip_prefix(MAGIC)?.strip_prefix(&FORMAT.to_be_bytes())?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let (name, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        let context = rest.first_chunk()?;
+        let is_whole = <[u8; 32]>::from(Sha256::digest(body)) == *digest;
+        is_whole.then(|| Some((String::from_utf8(name.to_vec()).ok()?, *context)))?
+    }
+
     fn header(&self, name: &str) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&FORMAT.to_be_bytes());
@@ -145,6 +157,8 @@ mod tests {
         assert_eq!(other.load("merge-0").unwrap(), None, "another context is another artefact");
         let path = store.path("merge-0");
         let whole = fs::read(&path).unwrap();
+        assert_eq!(ArtefactStore::peek(&whole), Some(("merge-0".to_owned(), [1; 32])));
+        assert_eq!(ArtefactStore::peek(&whole[..whole.len() - 1]), None);
         fs::copy(&path, store.path("merge-1")).unwrap();
         assert_eq!(store.load("merge-1").unwrap(), None, "a renamed artefact is not the one its name says");
         for length in 0..whole.len() {

@@ -94,6 +94,8 @@ impl Engine {
         store: &ArtefactStore,
         progress: &impl Progress,
     ) -> Result<BatchProof, EngineError> {
+        // Before minutes of work are spent.
+        self.wrap_keys()?;
         let merged = self.merge_batch(segments, store, progress)?;
         let last = step(
             store,
@@ -103,12 +105,17 @@ impl Engine {
             || self.shrink(&merged),
             |last| last.to_bytes(),
         )?;
-        let task = Step::Wrap;
-        progress.begin(&task);
-        let start = Instant::now();
-        let (proof, statement) = self.wrap(&last)?;
-        progress.end(&task, Some(start.elapsed()));
-        Ok(BatchProof { proof, statement })
+        step(
+            store,
+            progress,
+            &Step::Wrap,
+            |bytes| Ok(self.verifier().wrap(bytes)?),
+            || {
+                let (proof, statement) = self.wrap(&last)?;
+                Ok(BatchProof { proof, statement })
+            },
+            |wrapped| self.encode_wrap(&wrapped.proof, &wrapped.statement),
+        )
     }
 
     /// Proves a batch up to its last merge.

@@ -1,6 +1,9 @@
 //! The circuits of one program, and the steps they make.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, OnceLock, PoisonError},
+};
 
 use joule_machine::{Image, Limits, Outcome, Witness, record};
 use joule_protocol::{Digest, PublicValues};
@@ -11,7 +14,9 @@ use joule_recursion::{
     circuit::{Inner, Proof, ProveError},
     fingerprint::Fingerprint,
     native::{WitnessError, extract},
+    parameters::StarkParameters,
     profile::Profile,
+    report::gate_rows,
     security::{Security, plonky2_layer_best},
     segment::{SegmentCircuit, SegmentError},
     shape::{Shape as ProofShape, ShapeError},
@@ -24,11 +29,13 @@ use joule_tables::{
     proof::{DecodeError, Proof as TableProof},
     prove::{ProveError as TableProveError, Setup, SetupError},
     shape::Shape,
-    table::TableName,
+    table::{JouleAir, TableName},
     trace::TraceError,
-    verify::VerifyError,
+    verify::{VerifyError, VerifyingKey as VerifyingKeyOfTables},
 };
 use joule_wrap::{VerifyingKey, WrapCircuit, WrapError, WrapKeys, WrapProof};
+use p3_symmetric::MerkleCap;
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::{
@@ -189,7 +196,7 @@ impl Engine {
         let count = setups.len();
         let mut provers = Vec::with_capacity(count);
         for (index, setup) in setups.into_iter().enumerate() {
-            let proof_shape = describe(profile, &setup)?;
+            let proof_shape = describe(profile, setup.shape(), setup.tables(), &setup.verifying_key())?;
             let fingerprint = Fingerprint::segment(profile, &proof_shape, index, count);
             let name = format!("segment-{}", setup.shape());
             let circuit = progress.during(&Step::Circuit { name: name.clone() }, || {
@@ -274,6 +281,29 @@ impl Engine {
             ("last".to_owned(), last.last.degree_bits()),
         ];
         Ok(segments.chain(rest).collect())
+    }
+
+    /// What each circuit consists of: its name, the binary logarithm of its rows, and the rows of each kind of gate.
+    ///
+    /// # Errors
+    /// If the last circuits cannot be built.
+    pub fn circuit_gates(&self) -> Result<Vec<(String, usize, BTreeMap<String, usize>)>, EngineError> {
+        let mut circuits = Vec::new();
+        for shape in &self.shapes {
+            let circuit = &shape.circuit.circuit;
+            let name = format!("segment {}", shape.setup.shape());
+            circuits.push((name, circuit.degree_bits(), gate_rows(&circuit.data)));
+        }
+        for (lift, shape) in self.aggregation.lifts.iter().zip(&self.shapes) {
+            let name = format!("lift {}", shape.setup.shape());
+            circuits.push((name, lift.degree_bits(), gate_rows(&lift.data)));
+        }
+        let merge = &self.aggregation.merge;
+        circuits.push(("merge".to_owned(), merge.degree_bits(), gate_rows(&merge.data)));
+        let Shrink { shrink, last } = self.last_circuits()?;
+        circuits.push(("shrink".to_owned(), shrink.degree_bits(), gate_rows(&shrink.data)));
+        circuits.push(("last".to_owned(), last.degree_bits(), gate_rows(&last.data)));
+        Ok(circuits)
     }
 
     /// The provable bits of each plonky2 layer, computed from the circuits as built.
@@ -437,7 +467,7 @@ impl Engine {
     pub fn last_circuits(&self) -> Result<&Shrink<Bn254PoseidonConfig>, EngineError> {
         self.once(&self.shrink, || {
             let merge = self.aggregation.merge.key();
-            let fingerprint = Fingerprint::shrink(self.profile, &merge, "poseidon over bn254");
+            let fingerprint = Fingerprint::shrink(self.profile, &merge, OUTER);
             self.cache.circuit(
                 "shrink",
                 fingerprint,
@@ -446,6 +476,12 @@ impl Engine {
                 |shrink| shrink.to_bytes(fingerprint),
             )
         })
+    }
+
+    /// A wrap as the result of its task.
+    #[must_use]
+    pub fn encode_wrap(&self, proof: &WrapProof, statement: &PublicValues) -> Vec<u8> {
+        self.verifier.header(TaskKind::Wrap).encode(&encode_wrap(proof, statement))
     }
 
     /// The wrap's constraint system.
@@ -559,7 +595,7 @@ impl Engine {
                 let child = Child { kind: merged.kind, proof: merged.proof };
                 let last = self.shrink(&child).map_err(machine)?;
                 let (proof, statement) = self.wrap(&last).map_err(machine)?;
-                Ok(self.verifier.header(TaskKind::Wrap).encode(&encode_wrap(&proof, &statement)))
+                Ok(self.encode_wrap(&proof, &statement))
             }
         }
     }
@@ -585,11 +621,60 @@ impl Prover for Engine {
     }
 }
 
-/// The shape of a setup's table proofs, as the segment circuit takes it.
-fn describe(profile: Profile, setup: &Setup) -> Result<ProofShape, EngineError> {
-    let heights: Vec<usize> = TableName::ALL.iter().map(|&table| setup.shape().height_bits(table)).collect();
-    let common = setup.verifying_key().common_data(setup.tables());
-    Ok(ProofShape::new(setup.shape().as_str(), profile.tables(), setup.tables(), &heights, &common)?)
+/// What the proof chain of a profile over these shapes is made from, as 32 bytes: the generated Solidity verifier carries it, so that a test knows a
+/// stale one without building a circuit. It holds for every program, because program and image are no part of any circuit.
+///
+/// # Errors
+/// If a shape has no circuit.
+pub fn description(profile: Profile, shapes: &[Shape]) -> Result<[u8; 32], EngineError> {
+    let mut segments = Vec::with_capacity(shapes.len());
+    for (index, &shape) in shapes.iter().enumerate() {
+        // No image and any commitment: neither is in the description.
+        let key = VerifyingKeyOfTables::new(
+            shape,
+            MerkleCap::new(vec![Default::default(); 1 << parameters(profile).cap_height]),
+        );
+        let proof_shape = describe(profile, shape, &shape.tables_without_image(), &key)?;
+        segments.push(Fingerprint::segment(profile, &proof_shape, index, shapes.len()));
+    }
+    let chain = Fingerprint::chain(profile, &segments, OUTER);
+    let mut hasher = Sha256::new();
+    hasher.update(chain.0);
+    hasher.update(joule_wrap::VERSION.to_be_bytes());
+    Ok(hasher.finalize().into())
+}
+
+/// The configuration of the last layer, in fingerprints.
+const OUTER: &str = "poseidon over bn254";
+
+/// The parameters that tables are proved with, as the circuit that verifies them takes them. There is one copy of the numbers, and it is
+/// `joule_tables`'; the grinding bits of which it knows nothing are those of Plonky3 where none is asked for.
+const fn parameters(profile: Profile) -> StarkParameters {
+    let tables = table_profile(profile).parameters();
+    StarkParameters {
+        log_blowup: tables.log_blowup,
+        queries: tables.queries,
+        log_final_polynomial_length: tables.log_final_polynomial_length,
+        log_arity_max: tables.log_arity_max,
+        cap_height: tables.cap_height,
+        lookup_grinding_bits: 0,
+        out_of_domain_grinding_bits: 0,
+        batch_grinding_bits: 0,
+        commit_grinding_bits: 0,
+        query_grinding_bits: tables.query_grinding_bits,
+    }
+}
+
+/// The shape of table proofs, as the segment circuit takes it.
+fn describe(
+    profile: Profile,
+    shape: Shape,
+    tables: &[JouleAir],
+    key: &VerifyingKeyOfTables,
+) -> Result<ProofShape, EngineError> {
+    let heights: Vec<usize> = TableName::ALL.iter().map(|&table| shape.height_bits(table)).collect();
+    let common = key.common_data(tables);
+    Ok(ProofShape::new(shape.as_str(), parameters(profile), tables, &heights, &common)?)
 }
 
 /// An element of a statement, which is canonical, as the tables' field has it.

@@ -20,7 +20,7 @@ use plonky2::plonk::circuit_data::{CommonCircuitData, VerifierCircuitData, Verif
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    CircuitsDigest, TaskKind, Verifier, WireError,
+    BatchProof, CircuitsDigest, TaskKind, Verifier, WireError,
     wire::{ResultHeader, decode_wrap, profile_number, profile_of_number},
 };
 
@@ -158,6 +158,20 @@ impl CircuitVerifier {
         self.child(ChildKind::Merge, self.header(TaskKind::Merge).expect(result)?)
     }
 
+    /// Reads and verifies the result of a wrap task: the proof that L1 takes.
+    ///
+    /// # Errors
+    /// As [`Verifier::verify_wrap`].
+    pub fn wrap(&self, result: &[u8]) -> Result<BatchProof, WireError> {
+        let key = self.wrap.as_ref().ok_or(WireError::NoWrapKey)?;
+        let (proof, statement) = decode_wrap(self.header(TaskKind::Wrap).expect(result)?)?;
+        joule_wrap::verify(key, &proof, &statement).map_err(|error| WireError::Refused(error.to_string()))?;
+        if statement.program != self.program {
+            return Err(WireError::Program { expected: self.program, got: statement.program });
+        }
+        Ok(BatchProof { proof, statement })
+    }
+
     /// What a merge takes: the result of a segment or of a merge.
     pub(crate) fn node(&self, result: &[u8]) -> Result<VerifiedChild, WireError> {
         match ResultHeader::decode(result)?.0.kind {
@@ -254,13 +268,7 @@ impl Verifier for CircuitVerifier {
     }
 
     fn verify_wrap(&self, result: &[u8]) -> Result<PublicValues, WireError> {
-        let key = self.wrap.as_ref().ok_or(WireError::NoWrapKey)?;
-        let (proof, statement) = decode_wrap(self.header(TaskKind::Wrap).expect(result)?)?;
-        joule_wrap::verify(key, &proof, &statement).map_err(|error| WireError::Refused(error.to_string()))?;
-        if statement.program != self.program {
-            return Err(WireError::Program { expected: self.program, got: statement.program });
-        }
-        Ok(statement)
+        Ok(self.wrap(result)?.statement)
     }
 }
 

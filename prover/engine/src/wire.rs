@@ -6,6 +6,7 @@
 //!   merge    a plonky2 proof
 //!   wrap     statement (104) · A, B, C as eight words of 32 bytes
 //! input   "JouleSeg" · format u8 · words u32 · the words · paths u32 · the paths
+//! batch   "JouleBat" · format u8 · segments u32 · for each the length u32 of its input, and the input
 //! ```
 //! Integers are big-endian. `circuits` digests the keys of all lifts and of the merge, so that two machines whose circuits differ learn it from the
 //! header and not from a proof that does not verify. Nothing in a header is trusted: it makes errors clear, and proofs are verified.
@@ -20,6 +21,7 @@ use crate::{SegmentInput, TaskKind};
 
 const RESULT_MAGIC: &[u8; 8] = b"JouleArt";
 const INPUT_MAGIC: &[u8; 8] = b"JouleSeg";
+const BATCH_MAGIC: &[u8; 8] = b"JouleBat";
 const FORMAT: u8 = 1;
 const RESULT_HEADER_BYTES: usize = 8 + 3 + 32;
 /// Bytes of a statement: P, C, hX, hY.
@@ -27,6 +29,12 @@ const STATEMENT_BYTES: usize = 104;
 
 /// The most bytes of a segment's input: sixteen times what 512 payments need.
 pub const SEGMENT_INPUT_BYTES_MAX: usize = 64 << 20;
+
+/// The most segments of a batch: at 64 payments to a segment, a quarter of a million payments.
+pub const SEGMENTS_MAX: usize = 4_096;
+
+/// The most bytes of a batch's file.
+pub const BATCH_BYTES_MAX: usize = 1 << 30;
 
 /// The most bytes of a task's result: ten times the largest proof of `proven`.
 pub const RESULT_BYTES_MAX: usize = 8 << 20;
@@ -47,6 +55,8 @@ impl core::fmt::Display for CircuitsDigest {
 pub enum WireError {
     #[error("{what} of {got} bytes, and at most {limit} are taken")]
     TooLong { what: &'static str, got: usize, limit: usize },
+    #[error("{got} {what}, and at most {limit} are taken")]
+    TooMany { what: &'static str, got: usize, limit: usize },
     #[error("the bytes are no {expected}")]
     NotAnArtefact { expected: &'static str },
     #[error("format {got}, and this version of joule-prover reads {expected}: both sides must run the same version")]
@@ -240,6 +250,50 @@ pub fn decode_input(bytes: &[u8]) -> Result<SegmentInput, WireError> {
     Ok(SegmentInput { input, siblings })
 }
 
+/// A batch's segments as a file.
+#[must_use]
+pub fn encode_batch(segments: &[SegmentInput]) -> Vec<u8> {
+    let mut bytes = BATCH_MAGIC.to_vec();
+    bytes.push(FORMAT);
+    bytes.extend_from_slice(&(segments.len() as u32).to_be_bytes());
+    for segment in segments {
+        let input = encode_input(segment);
+        bytes.extend_from_slice(&(input.len() as u32).to_be_bytes());
+        bytes.extend_from_slice(&input);
+    }
+    bytes
+}
+
+/// Reads a batch's file.
+///
+/// # Errors
+/// If the bytes are none, or one of its segments is malformed.
+pub fn decode_batch(bytes: &[u8]) -> Result<Vec<SegmentInput>, WireError> {
+    if bytes.len() > BATCH_BYTES_MAX {
+        return Err(WireError::TooLong { what: "a batch", got: bytes.len(), limit: BATCH_BYTES_MAX });
+    }
+    let not = WireError::NotAnArtefact { expected: "batch of segments" };
+    let rest = bytes.strip_prefix(BATCH_MAGIC).ok_or(not.clone())?;
+    let (&[format], rest) = rest.split_first_chunk().ok_or(not)?;
+    if format != FORMAT {
+        return Err(WireError::Format { expected: FORMAT, got: format });
+    }
+    let short = || WireError::Length { what: "batch" };
+    let (count, mut rest) = rest.split_first_chunk().ok_or_else(short)?;
+    let count = u32::from_be_bytes(*count) as usize;
+    if count > SEGMENTS_MAX {
+        return Err(WireError::TooMany { what: "segments", got: count, limit: SEGMENTS_MAX });
+    }
+    let mut segments = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (length, after) = rest.split_first_chunk().ok_or_else(short)?;
+        let (input, after) = after.split_at_checked(u32::from_be_bytes(*length) as usize).ok_or_else(short)?;
+        segments.push(decode_input(input)?);
+        rest = after;
+    }
+    if rest.is_empty() { Ok(segments) } else { Err(short()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,6 +329,22 @@ mod tests {
         let last = other.len() - 8;
         other[last..].fill(0xff);
         assert_eq!(decode_input(&other).unwrap_err(), WireError::WordRange { what: "path" });
+    }
+
+    #[test]
+    fn batches_come_back_and_malformed_ones_do_not() {
+        let empty = SegmentInput { input: Vec::new(), siblings: Vec::new() };
+        let bytes = encode_batch(&[input(), empty]);
+        let read = decode_batch(&bytes).unwrap();
+        assert_eq!(read.len(), 2);
+        assert_eq!(encode_batch(&read), bytes);
+        for length in 0..bytes.len() {
+            assert!(decode_batch(&bytes[..length]).is_err(), "cut to {length} bytes");
+        }
+        assert_eq!(decode_batch(&[&bytes[..], &[0]].concat()).unwrap_err(), WireError::Length { what: "batch" });
+        let mut other = bytes;
+        other[9..13].fill(0xff);
+        assert!(matches!(decode_batch(&other), Err(WireError::TooMany { .. })));
     }
 
     #[test]
