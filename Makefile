@@ -33,3 +33,7 @@ book:
 ## Builds the kernel's image anew. Never needed to use the project: the image is committed.
 image:
 	circuits/kernel/image/build
+
+## Makes the wrap's development keys, the Solidity verifier and all that depends on them anew. Some ten minutes; needed after a circuit changes.
+keys:
+	contracts/regenerate
