@@ -1,5 +1,10 @@
 //! Deployment, and a payment's way in and out through the Rust types alone.
 
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+};
+
 use alloy::{
     primitives::{Address, B256, U256},
     providers::{DynProvider, Provider},
@@ -26,7 +31,10 @@ struct Network {
 
 impl Network {
     async fn start() -> Self {
-        let world = World::start(31_337).await;
+        Self::on(World::start(31_337).await).await
+    }
+
+    async fn on(world: World) -> Self {
         let addresses = deploy(&world.provider, world.deployer, &deployment(&world)).await.expect("deploys");
         let rollup = Rollup::new(addresses.rollup, world.provider.clone());
         let bridge = Bridge::new(addresses.bridge, world.provider.clone());
@@ -103,6 +111,34 @@ impl Network {
     }
 }
 
+/// Anvil as a child process, ended with the test.
+struct Anvil {
+    process: Child,
+    url: String,
+}
+
+impl Anvil {
+    fn start(binary: &str) -> Self {
+        let mut process = Command::new(binary)
+            .args(["--port", "0", "--hardfork", "osaka", "--timestamp", &START_S.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("anvil starts");
+        let output = BufReader::new(process.stdout.take().expect("piped"));
+        let listens = |line: String| line.strip_prefix("Listening on ").map(str::to_owned);
+        let address = output.lines().map_while(Result::ok).find_map(listens).expect("anvil says where it listens");
+        Self { process, url: format!("http://{address}") }
+    }
+}
+
+impl Drop for Anvil {
+    fn drop(&mut self) {
+        // It may have ended by itself; either way it is gone afterwards.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 #[tokio::test]
 async fn contracts_find_each_other() {
     let network = Network::start().await;
@@ -156,7 +192,24 @@ async fn hasty_timelocks_and_short_certificates_are_refused() {
 
 #[tokio::test]
 async fn money_goes_in_and_comes_out() {
-    let network = Network::start().await;
+    in_and_out(Network::start().await).await;
+}
+
+/// The same on anvil, by its URL alone.
+///
+/// `ANVIL=… cargo test -p joule-contracts -- --nocapture anvil`
+#[tokio::test]
+async fn money_goes_in_and_comes_out_on_anvil() {
+    let Ok(binary) = std::env::var("ANVIL") else {
+        println!("SKIPPED: set ANVIL to anvil's binary (npm package @foundry-rs/anvil) to deploy there");
+        return;
+    };
+    let anvil = Anvil::start(&binary);
+    in_and_out(Network::on(World::at(&anvil.url)).await).await;
+    println!("deployed on anvil, deposited, settled and claimed");
+}
+
+async fn in_and_out(network: Network) {
     let recipients: Vec<_> = (1..4).map(|i| protocol::Address([i; 20])).collect();
     network.deposit(protocol::Address([0xaa; 20]), 1_000).await;
     let withdrawals: Vec<_> = recipients.iter().enumerate().map(|(i, to)| (i as u64, *to, 100)).collect();

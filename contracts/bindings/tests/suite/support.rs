@@ -24,10 +24,10 @@ use rand_chacha::ChaCha8Rng;
 pub(crate) const START_S: u64 = 1_800_000_000;
 pub(crate) const PROGRAM: B256 = B256::with_last_byte(9);
 
-/// An L1 whose clock moves when told.
+/// An L1 whose clock moves when told, or anvil, which keeps its own time.
 pub(crate) struct World {
     // Dropping it stops the server.
-    _l1: L1,
+    _l1: Option<L1>,
     clock_s: Arc<AtomicU64>,
     pub(crate) provider: DynProvider,
     pub(crate) deployer: Address,
@@ -35,13 +35,27 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start(chain_id: u64) -> Self {
-        let clock_s = Arc::new(AtomicU64::new(START_S));
+        Self::start_at(chain_id, START_S).await
+    }
+
+    pub(crate) async fn start_at(chain_id: u64, start_s: u64) -> Self {
+        let clock_s = Arc::new(AtomicU64::new(start_s));
         let read = clock_s.clone();
         let config = ChainConfig { chain_id, ..ChainConfig::development() };
         let server = ServerConfig { clock: Arc::new(move || read.load(Ordering::SeqCst)), ..ServerConfig::default() };
         let l1 = L1::start(config, server).await.expect("the L1 starts");
+        let url = l1.url();
+        Self::connect(Some(l1), clock_s, &url)
+    }
+
+    /// An L1 that is there already, with the development accounts and a clock that began at [`START_S`].
+    pub(crate) fn at(url: &str) -> Self {
+        Self::connect(None, Arc::new(AtomicU64::new(START_S)), url)
+    }
+
+    fn connect(l1: Option<L1>, clock_s: Arc<AtomicU64>, url: &str) -> Self {
         let wallet = EthereumWallet::from(signer(0));
-        let provider = ProviderBuilder::new().wallet(wallet).connect_http(l1.url().parse().expect("a URL"));
+        let provider = ProviderBuilder::new().wallet(wallet).connect_http(url.parse().expect("a URL"));
         provider.client().set_poll_interval(Duration::from_millis(10));
         Self { _l1: l1, clock_s, provider: provider.erased(), deployer: DEVELOPMENT_ACCOUNTS[0].0 }
     }
