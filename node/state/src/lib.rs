@@ -17,6 +17,6 @@ mod witness;
 pub use execution::{Execution, Sealed, TreeOpenings};
 pub use items::{BlockFiller, BlockItems, ExecutedBlock, ExecutedRequest, ExecutedTransaction};
 pub use rebuild::{RebuildError, apply_chunk};
-pub use store::{Leaf, MemoryStore, Store};
+pub use store::{Leaf, MemoryStore, Overlay, Store};
 pub use tree::{AbsenceOrLeaf, Changes, Proof, StateTree, TreeError, empty_node, leaf_digests};
 pub use witness::{witness_block, witness_segment};

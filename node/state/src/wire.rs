@@ -124,7 +124,11 @@ impl Writer {
     /// An object: its kind, then its words.
     pub fn object(&mut self, object: &Object) -> &mut Self {
         self.u32(object.kind() as u32);
-        object.with_words(|words| words.iter().for_each(|&word| drop(self.u32(word))));
+        object.with_words(|words| {
+            for &word in words {
+                self.u32(word);
+            }
+        });
         self
     }
 }

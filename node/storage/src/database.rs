@@ -85,10 +85,10 @@ impl Store for GenesisChanges {
 }
 
 /// The leaves and nodes of a chain's first state.
-fn genesis_changes(genesis: &Genesis) -> Changes {
+fn genesis_changes(genesis: &Genesis) -> Result<Changes, StorageError> {
     match StateTree::genesis(GenesisChanges::default(), genesis) {
-        Ok(tree) => tree.store().0.clone(),
-        Err(error) => unreachable!("a tree in memory takes its genesis: {error}"),
+        Ok(tree) => Ok(tree.store().0.clone()),
+        Err(error) => Err(StorageError::Tree { reason: error.to_string() }),
     }
 }
 
@@ -176,7 +176,7 @@ impl Database {
     }
 
     pub(crate) fn attach(path: &Path, genesis: &Genesis) -> Result<Inner, StorageError> {
-        let root = genesis_changes(genesis).root;
+        let root = genesis_changes(genesis)?.root;
         Ok(Inner {
             rocks: open_rocks(path)?,
             genesis: *genesis,
@@ -386,18 +386,22 @@ impl Database {
     /// Adds transactions to the mempool log. They are on the disk when this returns, and only then may be acknowledged; one call for many
     /// transactions costs one fsync.
     pub fn pool_add(&self, records: &[PoolRecord]) -> Result<(), StorageError> {
-        let mut batch = WriteBatch::default();
-        for record in records {
-            batch.put_cf(self.inner.column(Column::Pool), record.hash.0, record.encode());
-        }
-        self.inner.write(batch)
+        self.pool_update(records, &[])
     }
 
     /// Removes transactions from the mempool log: those that were dropped. A block removes its own.
     pub fn pool_remove(&self, hashes: &[Hash]) -> Result<(), StorageError> {
+        self.pool_update(&[], hashes)
+    }
+
+    /// Removes and adds transactions in one write: a replacement takes the place of another.
+    pub fn pool_update(&self, added: &[PoolRecord], removed: &[Hash]) -> Result<(), StorageError> {
         let mut batch = WriteBatch::default();
-        for hash in hashes {
+        for hash in removed {
             batch.delete_cf(self.inner.column(Column::Pool), hash.0);
+        }
+        for record in added {
+            batch.put_cf(self.inner.column(Column::Pool), record.hash.0, record.encode());
         }
         self.inner.write(batch)
     }
@@ -573,7 +577,7 @@ impl Database {
 impl Inner {
     /// Writes the first state of the chain.
     fn begin(&self) -> Result<(), StorageError> {
-        let changes = genesis_changes(&self.genesis);
+        let changes = genesis_changes(&self.genesis)?;
         let mut batch = WriteBatch::default();
         self.put_state(&mut batch, &changes.leaves, &changes.nodes);
         self.put_identity(&mut batch);

@@ -152,9 +152,13 @@ impl Touched {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::with_capacity(8 + 32 * self.leaves.len() + NODE_KEY_BYTES * self.nodes.len());
         writer.length(self.leaves.len());
-        self.leaves.iter().for_each(|key| drop(writer.raw(&key.to_bytes())));
+        for key in &self.leaves {
+            writer.raw(&key.to_bytes());
+        }
         writer.length(self.nodes.len());
-        self.nodes.iter().for_each(|&(height, position)| drop(writer.u8(height).u32(position)));
+        for &(height, position) in &self.nodes {
+            writer.u8(height).u32(position);
+        }
         writer.finish()
     }
 

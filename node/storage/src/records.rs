@@ -278,7 +278,9 @@ fn write_logs(writer: &mut Writer, logs: &[Log]) {
     writer.length(logs.len());
     for log in logs {
         writer.raw(&log.address.0).length(log.topics.len());
-        log.topics.iter().for_each(|topic| drop(writer.raw(&topic.0)));
+        for topic in &log.topics {
+            writer.raw(&topic.0);
+        }
         writer.bytes(&log.data);
     }
 }
@@ -462,5 +464,110 @@ impl TransactionPlace {
         let place = Self { block_number: reader.u64("block number")?, index: reader.u32("index")? };
         reader.end()?;
         Ok(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use joule_protocol::Digest;
+    use joule_state::wire::WireError;
+    use joule_workload::{Chain, Chaos, GENESIS_SECONDS, Item, Population};
+
+    use super::*;
+
+    /// A block with requests, transactions applied and rejected, logs and withdrawals.
+    fn block() -> BlockRecord {
+        let chain = Chain::new(Chain::test_genesis());
+        let mut chaos = Chaos::new(3, Population::new(3, &chain.genesis, 4, 2), GENESIS_SECONDS + 10);
+        let mut items = BlockItems { timestamp: chaos.now, base_fee: 100, ..BlockItems::default() };
+        for wallet in 0..4 {
+            let Item::Request(bytes) = chaos.deposit(wallet, 1 << 80) else { unreachable!() };
+            items.requests.push(bytes);
+        }
+        while items.transactions.len() < 20 {
+            if let Item::Transaction { bytes, .. } = chaos.next_item(false) {
+                items.transactions.push(bytes);
+                if chain.execution.replay(&items).is_err() {
+                    items.transactions.pop();
+                }
+            }
+        }
+        let executed = chain.execution.replay(&items).expect("what was refused is left out");
+        let mut record = BlockRecord::new(&executed, Some([9; 65]));
+        record.messages.push(Message { recipient: Address([1; 20]), amount: 5 });
+        record
+    }
+
+    /// Holds a decoder to the one encoding of a value: no prefix, nothing after it, and no change of a byte decodes to the same value or panics.
+    fn is_strict<T: PartialEq + std::fmt::Debug>(
+        value: &T,
+        bytes: &[u8],
+        decode: impl Fn(&[u8]) -> Result<T, WireError>,
+        encode: impl Fn(&T) -> Vec<u8>,
+    ) {
+        assert_eq!(decode(bytes).as_ref(), Ok(value));
+        for length in 0..bytes.len() {
+            assert!(decode(&bytes[..length]).is_err(), "cut at {length}");
+        }
+        assert!(decode(&[bytes, &[0]].concat()).is_err());
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.to_vec();
+            damaged[at] ^= 0x81;
+            if let Ok(other) = decode(&damaged) {
+                assert_eq!(encode(&other), damaged, "byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_are_strict() {
+        let block = block();
+        let kinds = |is_applied: bool| block.transactions.iter().any(|done| done.outcome.is_applied() == is_applied);
+        assert!(kinds(true) && kinds(false) && block.logs().count() > 4);
+        let encode = BlockRecord::encode;
+        assert_eq!(BlockRecord::decode(&block.encode()), Ok(block.clone()));
+        let mut small = block;
+        small.items.transactions.truncate(3);
+        small.transactions.truncate(3);
+        small.chunk.truncate(20);
+        is_strict(&small, &small.encode(), BlockRecord::decode, encode);
+        small.signature = None;
+        is_strict(&small, &small.encode(), BlockRecord::decode, encode);
+    }
+
+    #[test]
+    fn other_records_are_strict() {
+        let parent = Chain::new(Chain::test_genesis()).execution.checkpoint().to_owned();
+        let checkpoint = Checkpoint { block_number: 9, state_root: Digest::EMPTY, ..parent };
+        for (stage, expiry, hash) in [(Stage::Sealed, None, None), (Stage::Executed, Some(7), Some(Hash([4; 32])))] {
+            let batch = BatchRecord {
+                number: 3,
+                revert_count: 1,
+                parent,
+                checkpoint,
+                first_block: 1,
+                last_block: 9,
+                data_bytes: 12_345,
+                certificate_expiry: expiry,
+                stage,
+                l1_transaction: hash,
+            };
+            is_strict(&batch, &batch.encode(), BatchRecord::decode, BatchRecord::encode);
+        }
+        let pooled = PoolRecord { hash: Hash([1; 32]), arrival: 77, bytes: vec![1, 2, 3] };
+        is_strict(&pooled, &pooled.encode(), |bytes| PoolRecord::decode(pooled.hash, bytes), PoolRecord::encode);
+        let cursor = L1Cursor { number: 5, hash: Hash([2; 32]) };
+        is_strict(&cursor, &cursor.encode(), L1Cursor::decode, L1Cursor::encode);
+        let place = TransactionPlace { block_number: 6, index: 7 };
+        is_strict(&place, &place.encode(), TransactionPlace::decode, |place| place.encode().to_vec());
+    }
+
+    #[test]
+    fn what_is_signed_for_a_block_is_pinned() {
+        let hash = block_signing_hash(&Hash::ZERO);
+        let mut bytes = [0; 64];
+        bytes[..24].copy_from_slice(b"Joule block signature v1");
+        assert_eq!(hash, Native::keccak256(&bytes));
+        assert_ne!(hash, block_signing_hash(&Hash([1; 32])));
     }
 }

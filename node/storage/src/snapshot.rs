@@ -14,7 +14,7 @@ use std::{
 };
 
 use joule_protocol::{
-    Digest, Genesis, Hash, Key, Native, compress_many,
+    Checkpoint, Digest, Genesis, Hash, Key, Native, compress_many,
     limits::{LEAVES_MAX, TREE_DEPTH},
 };
 use joule_state::{Leaf, Store, empty_node, leaf_digests, wire::Reader};
@@ -32,6 +32,47 @@ const FORMAT: [u8; 4] = *b"JS01";
 /// Bytes of an encoded leaf: position, next key, flag, kind and the words of the longest object.
 const LEAF_BYTES_MAX: usize = 4 + 32 + 1 + 4 + 4 * joule_protocol::Object::WORDS_MAX;
 
+/// Writes a state that is not in a database, one that was rebuilt from batch data, as a snapshot for [`Database::restore`]. Leaves come by rising key.
+///
+/// # Errors
+/// `BadSnapshot` for more or fewer leaves than `leaf_count`, and what `out` says.
+pub fn write_snapshot(
+    genesis: &Genesis,
+    checkpoint: &Checkpoint,
+    leaf_count: u64,
+    leaves: impl Iterator<Item = (Key, Leaf)>,
+    out: &mut impl Write,
+) -> Result<(), StorageError> {
+    write(&genesis.id::<Native>(), checkpoint, leaf_count, leaves.map(Ok), out)
+}
+
+fn write(
+    genesis_id: &Hash,
+    checkpoint: &Checkpoint,
+    leaf_count: u64,
+    leaves: impl Iterator<Item = Result<(Key, Leaf), StorageError>>,
+    out: &mut impl Write,
+) -> Result<(), StorageError> {
+    out.write_all(&FORMAT)?;
+    out.write_all(&genesis_id.0)?;
+    out.write_all(&checkpoint.encode())?;
+    out.write_all(&leaf_count.to_be_bytes())?;
+    let mut written = 0;
+    for item in leaves {
+        let (key, leaf) = item?;
+        let leaf = encode_leaf(&leaf);
+        out.write_all(&key.to_bytes())?;
+        out.write_all(&(leaf.len() as u32).to_be_bytes())?;
+        out.write_all(&leaf)?;
+        written += 1;
+    }
+    out.flush()?;
+    match written == leaf_count {
+        true => Ok(()),
+        false => Err(StorageError::BadSnapshot { reason: "the state has not as many leaves as it says", leaf: written }),
+    }
+}
+
 /// Leaves or nodes that are held in memory at once.
 const STEP: usize = 8_192;
 
@@ -44,31 +85,25 @@ impl View<'_> {
         let leaf_count = self.tree_at(block_number)?.leaf_count();
         let missing = StorageError::Missing { what: "checkpoint of block", number: block_number };
         let checkpoint = self.checkpoint(block_number)?.ok_or(missing)?;
-        out.write_all(&FORMAT)?;
-        out.write_all(&self.inner.genesis_checkpoint.block_hash.0)?;
-        out.write_all(&checkpoint.encode())?;
-        out.write_all(&leaf_count.to_be_bytes())?;
         let state = HistoricStore { view: self, at: block_number };
-        let mut written = 0;
         let mut iterator = self.iterator(Column::Leaves, ReadOptions::default());
         iterator.seek_to_first();
-        while let Some(bytes) = iterator.key() {
-            let key = Reader::new(bytes).key("leaf key").map_err(StorageError::malformed("leaf"))?;
-            if let Some(leaf) = Store::leaf(&state, &key)? {
-                let leaf = encode_leaf(&leaf);
-                out.write_all(&key.to_bytes())?;
-                out.write_all(&(leaf.len() as u32).to_be_bytes())?;
-                out.write_all(&leaf)?;
-                written += 1;
+        let leaves = std::iter::from_fn(|| {
+            loop {
+                let key = Reader::new(iterator.key()?).key("leaf key").map_err(StorageError::malformed("leaf"));
+                let leaf = key.and_then(|key| Ok((key, Store::leaf(&state, &key)?)));
+                iterator.next();
+                match leaf {
+                    Ok((key, Some(leaf))) => return Some(Ok((key, leaf))),
+                    // Inserted after the block.
+                    Ok((_, None)) => {}
+                    Err(error) => return Some(Err(error)),
+                }
             }
-            iterator.next();
-        }
+        });
+        write(&self.inner.genesis_checkpoint.block_hash, &checkpoint, leaf_count, leaves, out)?;
         iterator.status()?;
-        out.flush()?;
-        match written == leaf_count {
-            true => Ok(leaf_count),
-            false => Err(StorageError::BadSnapshot { reason: "the state has not as many leaves as it says", leaf: written }),
-        }
+        Ok(leaf_count)
     }
 }
 
@@ -88,7 +123,7 @@ impl Database {
         if path.exists() && path.read_dir()?.next().is_some() {
             return Err(StorageError::NotEmpty { path: path.to_owned() });
         }
-        let mut head = [0; 4 + 32 + joule_protocol::Checkpoint::BYTES + 8];
+        let mut head = [0; 4 + 32 + Checkpoint::BYTES + 8];
         input.read_exact(&mut head)?;
         let read = &mut Reader::new(&head);
         let malformed = || StorageError::malformed("snapshot's head");

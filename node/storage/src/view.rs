@@ -242,6 +242,11 @@ impl<'a> View<'a> {
         Ok(self.get(Column::Requests, &index.to_be_bytes())?.map(|bytes| bytes.to_vec()))
     }
 
+    /// How many requests L1 has made, as far as it has been followed.
+    pub fn requests_count(&self) -> Result<u64, StorageError> {
+        Ok(last_number(self, Column::Requests)?.map_or(0, |last| last + 1))
+    }
+
     /// At most `limit` requests from index `first` on.
     pub fn requests(&self, first: u64, limit: usize) -> Result<Vec<Vec<u8>>, StorageError> {
         let mut requests = Vec::new();
