@@ -59,12 +59,17 @@ impl CompactSignature {
         Ok(address(&key))
     }
 
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+    /// Appends r and vs.
+    pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.r.as_slice());
         out.extend_from_slice(self.vs.as_slice());
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+    /// The inverse of [`CompactSignature::write`].
+    ///
+    /// # Errors
+    /// The bytes end too early.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
         Ok(Self { r: reader.b256()?, vs: reader.b256()? })
     }
 }

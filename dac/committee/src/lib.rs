@@ -36,4 +36,4 @@ pub use keyset::{Keyset, KeysetError, MEMBERS_MAX, Member, Scheme, bls_keyset_ha
 pub use share::{Equivocation, Fault, SecretKey, Share, ShareError, ShareSignature, SignError, VerifiedShare};
 pub use signing_log::{ENTRIES_MAX, Entry, Permit, Proposal, SigningLog, SigningRefused};
 pub use statement::{CertificateStatement, CommitteeContext, Slot, Subject};
-pub use wire::WireError;
+pub use wire::{Reader, WireError};

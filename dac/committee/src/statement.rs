@@ -75,7 +75,8 @@ pub(crate) fn word(value: u64) -> B256 {
 }
 
 impl CertificateStatement {
-    pub(crate) const BYTES: usize = 8 + 20 + 8 + 32 + 32 + 8 + 8 + 8 + 32;
+    /// Bytes of the encoding that messages and logs carry.
+    pub const BYTES: usize = 8 + 20 + 8 + 32 + 32 + 8 + 8 + 8 + 32;
 
     /// The digest that members sign as it is, without an Ethereum message prefix: its first word is a tag that no transaction and no
     /// EIP-712 message shares. The book's chapter *Encodings* fixes it.
@@ -110,7 +111,8 @@ impl CertificateStatement {
         Subject { checkpoint: self.checkpoint, data_bytes: self.data_bytes, expiry: self.expiry }
     }
 
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+    /// Appends the fields in their order, integers big-endian.
+    pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.l1_chain_id.to_be_bytes());
         out.extend_from_slice(self.rollup.as_slice());
         out.extend_from_slice(&self.batch_number.to_be_bytes());
@@ -122,7 +124,11 @@ impl CertificateStatement {
         out.extend_from_slice(self.keyset_hash.as_slice());
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+    /// The inverse of [`CertificateStatement::write`].
+    ///
+    /// # Errors
+    /// The bytes end too early; any bytes of the right length are a statement.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
         Ok(Self {
             l1_chain_id: reader.u64()?,
             rollup: reader.address()?,

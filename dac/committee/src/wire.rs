@@ -71,55 +71,81 @@ pub enum WireError {
     },
 }
 
-/// What is left to read. Nothing is allocated before the bytes for it are there.
-pub(crate) struct Reader<'a> {
+/// What is left to read of bytes that a stranger sent. Nothing is allocated before the bytes for it are there.
+///
+/// Every method fails with [`WireError::Truncated`] where the bytes end too early.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
     left: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+    /// Begins at the first byte.
+    pub fn new(bytes: &'a [u8]) -> Self {
         Self { left: bytes }
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
+    /// The next `N` bytes.
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
         let (head, tail) =
             self.left.split_first_chunk().ok_or(WireError::Truncated { needed: N, left: self.left.len() })?;
         self.left = tail;
         Ok(*head)
     }
 
-    pub(crate) fn u8(&mut self) -> Result<u8, WireError> {
+    /// The next `length` bytes, as they lie there.
+    pub fn bytes(&mut self, length: usize) -> Result<&'a [u8], WireError> {
+        let (head, tail) =
+            self.left.split_at_checked(length).ok_or(WireError::Truncated { needed: length, left: self.left.len() })?;
+        self.left = tail;
+        Ok(head)
+    }
+
+    /// Bytes that are left.
+    pub fn left(&self) -> usize {
+        self.left.len()
+    }
+
+    /// One byte.
+    pub fn u8(&mut self) -> Result<u8, WireError> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    pub(crate) fn u32(&mut self) -> Result<u32, WireError> {
+    /// A big-endian `u32`.
+    pub fn u32(&mut self) -> Result<u32, WireError> {
         self.array().map(u32::from_be_bytes)
     }
 
-    pub(crate) fn u64(&mut self) -> Result<u64, WireError> {
+    /// A big-endian `u64`.
+    pub fn u64(&mut self) -> Result<u64, WireError> {
         self.array().map(u64::from_be_bytes)
     }
 
-    pub(crate) fn address(&mut self) -> Result<Address, WireError> {
+    /// An address.
+    pub fn address(&mut self) -> Result<Address, WireError> {
         self.array().map(Address::new)
     }
 
-    pub(crate) fn b256(&mut self) -> Result<B256, WireError> {
+    /// 32 bytes.
+    pub fn b256(&mut self) -> Result<B256, WireError> {
         self.array().map(B256::new)
     }
 
-    pub(crate) fn u256(&mut self) -> Result<U256, WireError> {
+    /// A big-endian 256-bit integer.
+    pub fn u256(&mut self) -> Result<U256, WireError> {
         self.array::<32>().map(U256::from_be_bytes)
     }
 
-    pub(crate) fn version(&mut self, expected: u8) -> Result<(), WireError> {
+    /// The version byte, which must be `expected`.
+    pub fn version(&mut self, expected: u8) -> Result<(), WireError> {
         match self.u8()? {
             got if got == expected => Ok(()),
             got => Err(WireError::UnknownVersion { expected, got }),
         }
     }
 
-    pub(crate) fn end(self) -> Result<(), WireError> {
+    /// Nothing may follow.
+    pub fn end(self) -> Result<(), WireError> {
         if self.left.is_empty() { Ok(()) } else { Err(WireError::Trailing { bytes: self.left.len() }) }
     }
 }

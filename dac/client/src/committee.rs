@@ -1,0 +1,226 @@
+//! The members' addresses on the network, and one bounded request to one of them.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use alloy_primitives::{Address, Bytes};
+use reqwest::{Client, RequestBuilder, Url, redirect::Policy};
+use thiserror::Error;
+
+use crate::route::{JSON_BYTES_MAX, MemberStatus, Refusal, STATUS};
+
+/// Longest wait for a connection. A member that takes longer than this to say hello will not sign in time.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// Where a member listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The member's L1 account, by which keysets name it.
+    pub account: Address,
+    /// Its base URL, without a path.
+    pub url: Url,
+}
+
+/// Why the client cannot be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// No HTTP client.
+    #[error("the HTTP client cannot be built: {0}")]
+    Client(#[from] reqwest::Error),
+    /// A member twice.
+    #[error("the member {account} is listed twice")]
+    MemberTwice {
+        /// The member.
+        account: Address,
+    },
+    /// A URL that has no paths below it.
+    #[error("{url} is no base URL; give one like http://host:port")]
+    NoBaseUrl {
+        /// The URL.
+        url: Url,
+    },
+}
+
+/// Why one request got no answer that can be read.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The member said no.
+    #[error("the member refused: {0}")]
+    Refused(Refusal),
+    /// No answer: unreachable, too slow, cut off.
+    #[error("no answer: {0}")]
+    Unreachable(#[from] reqwest::Error),
+    /// A longer answer than there is.
+    #[error("the answer is longer than {most} bytes")]
+    TooLong {
+        /// Where reading stopped.
+        most: usize,
+    },
+    /// A status without a readable refusal.
+    #[error("the answer has status {status} and no refusal in it")]
+    Status {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// An answer that is not what was asked for.
+    #[error("the answer is unreadable: {0}")]
+    Unreadable(String),
+}
+
+impl RequestError {
+    /// Whether asking the same member again can help.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => refusal.code.is_retryable(),
+            Self::Unreachable(_) => true,
+            Self::Status { status } => *status >= 500,
+            Self::TooLong { .. } | Self::Unreadable(_) => false,
+        }
+    }
+}
+
+/// The committee's members and an HTTP client for them.
+#[derive(Debug)]
+pub struct Committee {
+    http: Client,
+    members: Vec<Endpoint>,
+    /// Whom to ask first; moves on so that one member does not serve everybody.
+    turn: AtomicUsize,
+}
+
+impl Committee {
+    /// A client for these members. Which of them sign is the keyset's matter: a listed member that is not seated still serves data.
+    ///
+    /// # Errors
+    /// A member listed twice, or a URL that cannot have paths.
+    pub fn new(members: Vec<Endpoint>) -> Result<Self, ConnectError> {
+        for (i, Endpoint { account, url }) in members.iter().enumerate() {
+            if members[..i].iter().any(|other| other.account == *account) {
+                return Err(ConnectError::MemberTwice { account: *account });
+            }
+            if url.cannot_be_a_base() {
+                return Err(ConnectError::NoBaseUrl { url: url.clone() });
+            }
+        }
+        // A redirect would let one member answer in another's name at another's cost.
+        let http = Client::builder().redirect(Policy::none()).connect_timeout(CONNECT_MAX).build()?;
+        Ok(Self { http, members, turn: AtomicUsize::new(0) })
+    }
+
+    /// The members listed.
+    pub fn members(&self) -> &[Endpoint] {
+        &self.members
+    }
+
+    /// Where a member stands, by its own word.
+    ///
+    /// # Errors
+    /// No readable answer within `limit`.
+    pub async fn status(&self, member: &Endpoint, limit: Duration) -> Result<MemberStatus, RequestError> {
+        let bytes = self.get(member, STATUS, JSON_BYTES_MAX, limit).await?;
+        serde_json::from_slice(&bytes).map_err(|error| RequestError::Unreadable(error.to_string()))
+    }
+
+    /// All members, each call beginning with the next one.
+    pub(crate) fn in_turn(&self) -> impl Iterator<Item = &Endpoint> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.members.len().max(1);
+        let (later, first) = self.members.split_at(turn.min(self.members.len()));
+        first.iter().chain(later)
+    }
+
+    /// `GET`s at most `most` bytes.
+    ///
+    /// # Errors
+    /// No readable answer within `limit`.
+    pub async fn get(
+        &self,
+        member: &Endpoint,
+        path: &str,
+        most: usize,
+        limit: Duration,
+    ) -> Result<Vec<u8>, RequestError> {
+        bounded(self.http.get(url(member, path)).timeout(limit), most).await
+    }
+
+    pub(crate) async fn post(
+        &self,
+        member: &Endpoint,
+        path: &str,
+        body: Bytes,
+        most: usize,
+        limit: Duration,
+    ) -> Result<Vec<u8>, RequestError> {
+        bounded(self.http.post(url(member, path)).body(body.0).timeout(limit), most).await
+    }
+}
+
+/// The path below the member's base URL; a proxy in front of it may have put it below a path of its own.
+fn url(member: &Endpoint, path: &str) -> Url {
+    let mut url = member.url.clone();
+    let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+    let below = format!("{}{path}", url.path().trim_end_matches('/'));
+    url.set_path(&below);
+    url.set_query(query);
+    url
+}
+
+/// Sends a request and reads the answer up to a bound. The request's time limit covers all of it.
+async fn bounded(request: RequestBuilder, most: usize) -> Result<Vec<u8>, RequestError> {
+    let mut response = request.send().await?;
+    let status = response.status();
+    let most = if status.is_success() { most } else { JSON_BYTES_MAX };
+    let mut bytes = Vec::new();
+    while let Some(piece) = response.chunk().await? {
+        if bytes.len() + piece.len() > most {
+            return Err(RequestError::TooLong { most });
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    if status.is_success() {
+        return Ok(bytes);
+    }
+    match serde_json::from_slice(&bytes) {
+        Ok(refusal) => Err(RequestError::Refused(refusal)),
+        Err(_) => Err(RequestError::Status { status: status.as_u16() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(account: u8, url: &str) -> Endpoint {
+        Endpoint { account: Address::repeat_byte(account), url: url.parse().expect("a URL") }
+    }
+
+    #[test]
+    fn every_member_is_asked_first_in_its_turn() {
+        let members: Vec<_> = (1..4).map(|i| endpoint(i, "http://127.0.0.1:1")).collect();
+        let committee = Committee::new(members.clone()).expect("a client");
+        for turn in 0..7 {
+            let asked: Vec<_> = committee.in_turn().collect();
+            assert_eq!(asked.len(), 3);
+            assert_eq!(asked[0], &members[turn % 3]);
+        }
+        assert_eq!(Committee::new(Vec::new()).expect("a client").in_turn().count(), 0);
+    }
+
+    #[test]
+    fn paths_go_below_the_base() {
+        let plain = endpoint(1, "http://host:8080");
+        assert_eq!(url(&plain, "/v1/status").as_str(), "http://host:8080/v1/status");
+        let below = endpoint(1, "http://host/dac/");
+        assert_eq!(url(&below, "/v1/snapshot?from=1").as_str(), "http://host/dac/v1/snapshot?from=1");
+    }
+
+    #[test]
+    fn doubled_members_and_baseless_urls_are_refused() {
+        let twice = Committee::new(vec![endpoint(1, "http://a"), endpoint(1, "http://b")]);
+        assert!(matches!(twice, Err(ConnectError::MemberTwice { .. })));
+        assert!(matches!(Committee::new(vec![endpoint(1, "data:x")]), Err(ConnectError::NoBaseUrl { .. })));
+    }
+}
