@@ -6,8 +6,11 @@ use core::{cell::Cell, marker::PhantomData};
 use joule_protocol::{
     Amount, BlockHeader, CallKind, Chain, Checkpoint, ChunkTransaction, ChunkWriter, Domain, FinishedChunk,
     GAS_TABLE_VERSION, Hash, Key, Message, Object, Rejection, SystemContract, gas_of,
-    limits::{AMOUNT_MAX, BLOCK_BYTES_MAX, BLOCK_GAS_MAX, BLOCK_PRIORITY_MAX, BLOCK_TRANSACTIONS_MAX, LEAVES_MAX},
-    withdrawal_leaf,
+    limits::{
+        AMOUNT_MAX, BLOCK_BYTES_MAX, BLOCK_GAS_MAX, BLOCK_PRIORITY_MAX, BLOCK_SIGNATURES_MAX, BLOCK_TRANSACTIONS_MAX,
+        LEAVES_MAX,
+    },
+    signatures_of, withdrawal_leaf,
 };
 
 use crate::{Abort, Crypto, Event, NotExecuted, Openings, Sink, Slot, openings::credit, plan::Plan};
@@ -106,6 +109,8 @@ pub struct BlockExecutor<'a, O, C> {
     transaction_count: usize,
     /// Bytes of requests and transactions so far.
     bytes: usize,
+    /// Signatures that count for them.
+    signatures: usize,
     gas: u64,
     fees: Amount,
     deposited: Amount,
@@ -149,6 +154,7 @@ impl<'a, O: Openings, C: Crypto> BlockExecutor<'a, O, C> {
             request_count: 0,
             transaction_count: 0,
             bytes: 0,
+            signatures: 0,
             gas: 0,
             fees: 0,
             deposited: 0,
@@ -212,14 +218,17 @@ impl<'a, O: Openings, C: Crypto> BlockExecutor<'a, O, C> {
         Ok(outcome)
     }
 
-    /// Takes room for a call of `kind`, or says that there is none.
+    /// The gas of a call of `kind`, if the block has room for it.
     pub(crate) fn room_for(&self, kind: CallKind) -> Result<u64, NotExecuted> {
         let gas = gas_of(kind);
-        if self.gas + gas > BLOCK_GAS_MAX { Err(NotExecuted::BlockFull) } else { Ok(gas) }
+        let is_full = self.gas + gas > BLOCK_GAS_MAX || self.signatures + signatures_of(kind) > BLOCK_SIGNATURES_MAX;
+        if is_full { Err(NotExecuted::BlockFull) } else { Ok(gas) }
     }
 
-    pub(crate) fn charge(&mut self, gas: u64, fee: Amount) {
+    /// Takes the room of a call of `kind`.
+    pub(crate) fn charge(&mut self, kind: CallKind, gas: u64, fee: Amount) {
         self.gas += gas;
+        self.signatures += signatures_of(kind);
         self.fees += fee;
     }
 

@@ -50,7 +50,7 @@ pub(crate) fn execute<C: Crypto>(
         Err(Stop::Reject(rejection)) => Outcome::Rejected(rejection),
         Err(Stop::Abort(abort)) => return Err(abort.into()),
     };
-    block.charge(gas, 0);
+    block.charge(kind, gas, 0);
     Ok(outcome)
 }
 

@@ -89,7 +89,7 @@ pub(crate) fn execute<C: Crypto>(
         }
         Err(Stop::Abort(abort)) => return Err(abort.into()),
     };
-    block.charge(gas, fee);
+    block.charge(kind, gas, fee);
     Ok(Executed { transaction: ChunkTransaction { signing_hash, sender }, outcome, gas })
 }
 

@@ -40,6 +40,7 @@ fn limits_are_fresh() {
         PRIORITY_DATA_BYTES_MAX,
         BLOCK_GAS_MAX,
         BLOCK_BYTES_MAX,
+        BLOCK_SIGNATURES_MAX,
         BLOCK_TRANSACTIONS_MAX,
         BLOCK_PRIORITY_MAX,
         BLOCK_WITHDRAWALS_MAX,

@@ -4,9 +4,10 @@ use joule_kernel::NotExecuted;
 use joule_protocol::{
     CallKind, Envelope, PriorityKind, PriorityRequest, SystemContract, chunk_bytes_of, gas_of,
     limits::{
-        BATCH_WITHDRAWALS_MAX, BLOCK_BYTES_MAX, BLOCK_GAS_MAX, BLOCK_TRANSACTIONS_MAX, BLOCK_WITHDRAWALS_MAX,
-        CHUNK_BYTES_MAX,
+        BATCH_WITHDRAWALS_MAX, BLOCK_BYTES_MAX, BLOCK_GAS_MAX, BLOCK_SIGNATURES_MAX, BLOCK_TRANSACTIONS_MAX,
+        BLOCK_WITHDRAWALS_MAX, CHUNK_BYTES_MAX,
     },
+    signatures_of,
 };
 use joule_workload::{Chain, ExecutedBlock, Extreme, GENESIS_SECONDS};
 
@@ -55,8 +56,11 @@ fn full_blocks_keep_every_limit() {
         for (position, reason) in &block.refused {
             assert_eq!(*reason, NotExecuted::BlockFull, "{extreme:?}, transaction {position}");
         }
+        let signatures: usize = kinds.iter().map(|&kind| signatures_of(kind)).sum();
+        assert!(signatures <= BLOCK_SIGNATURES_MAX, "{extreme:?}: {signatures} signatures");
         let room = (BLOCK_GAS_MAX - gas).min((BLOCK_BYTES_MAX - bytes) as u64 * 100);
-        assert!(room < 2 * gas_of(extreme.kind()), "{extreme:?} is not full: {gas} gas, {bytes} bytes");
+        let is_full = room < 2 * gas_of(extreme.kind()) || signatures == BLOCK_SIGNATURES_MAX;
+        assert!(is_full, "{extreme:?} is not full: {gas} gas, {bytes} bytes, {signatures} signatures");
 
         let chunk = block.sealed.block.chunk.bytes();
         // Head, chain object, fee recipient and state root, then what each call may add.

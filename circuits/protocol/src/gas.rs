@@ -32,6 +32,14 @@ pub const fn gas_of(kind: CallKind) -> u64 {
     }
 }
 
+/// Signatures that are recovered for one call: its sender's, and for some a second one in its calldata. A priority request has no sender's, and is counted as if it had.
+pub const fn signatures_of(kind: CallKind) -> usize {
+    match kind {
+        CallKind::SettleJob | CallKind::RegisterDevice | CallKind::RedeemVoucher | CallKind::CloseChannelTogether => 2,
+        _ => 1,
+    }
+}
+
 // Bytes of an object written to the batch data: kind (4), address (20), for jobs and channels a nonce (8), and four for each word.
 const ACCOUNT_BYTES: u64 = 24 + 4 * 6;
 const DEVICE_BYTES: u64 = 24 + 4 * 27;

@@ -29,8 +29,12 @@ pub const BLOCK_GAS_MAX: u64 = 120 * gas_of(CallKind::Transfer);
 /// and hashes for it. A block full of useful calls has fewer: of `postJob`, which has the most for its gas, 76 with 380 bytes each, 29,000.
 pub const BLOCK_BYTES_MAX: usize = 32 << 10;
 
-/// Transactions and priority requests in a block: each takes at least a transfer's gas, so gas lets no more through.
-pub const BLOCK_TRANSACTIONS_MAX: usize = (BLOCK_GAS_MAX / gas_of(CallKind::Transfer)) as usize;
+/// Signatures recovered in a block, by `signatures_of` its calls. The largest shape's curve table has room for 115, of 566 rows each in 2^16; transfers, of which gas lets 120
+/// through, are the only calls that reach it.
+pub const BLOCK_SIGNATURES_MAX: usize = 115;
+
+/// Transactions and priority requests in a block: each counts for a signature at least, so there are never more.
+pub const BLOCK_TRANSACTIONS_MAX: usize = BLOCK_SIGNATURES_MAX;
 
 /// Priority requests in a block.
 pub const BLOCK_PRIORITY_MAX: usize = 64;

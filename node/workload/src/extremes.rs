@@ -140,6 +140,14 @@ impl Extreme {
         }
     }
 
+    /// The call that the block's transactions are: another one than that of its requests, where it has both.
+    pub const fn kind_of_transactions(self) -> CallKind {
+        match self {
+            Self::ForcedWithdrawals => CallKind::Withdraw,
+            _ => self.kind(),
+        }
+    }
+
     /// Makes the blocks for a chain of `genesis` that is at its start.
     pub fn blocks(self, seed: u64, genesis: &Genesis, now: u64, base_fee: u64) -> ExtremeBlocks {
         // One more than gas lets through, so that the block is full in the end.
