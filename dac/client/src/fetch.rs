@@ -98,7 +98,7 @@ impl Committee {
     }
 
     /// Asks one member for one chunk, and checks it against the checkpoints. The caller draws `index` at random: a member that lost one
-    /// chunk of a hundred passes 69 of 100 such probes in a row with a chance of a half, and so is found soon.
+    /// chunk of a hundred passes 69 such probes in a row with a chance of a half.
     ///
     /// # Errors
     /// The member did not show the chunk.

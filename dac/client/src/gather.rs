@@ -71,6 +71,11 @@ pub enum Report {
         /// Whether it is asked again.
         is_retried: bool,
     },
+    /// A share came after the fallback: too late to count or to be checked, but its member answers again.
+    Late {
+        /// The member.
+        account: Address,
+    },
     /// A share was refused.
     BadShare {
         /// Whose endpoint sent it.
@@ -116,6 +121,7 @@ impl Observer for () {
             Report::Failed { account, reason, is_retried } => {
                 tracing::warn!(%account, %reason, is_retried, "a member did not sign");
             }
+            Report::Late { account } => tracing::info!(%account, "a member signed after the fallback"),
             Report::BadShare { account, error } => tracing::error!(%account, %error, "a member sent a bad share"),
             Report::Equivocated(proof) => {
                 tracing::error!(account = %proof.first.account, first = %Bytes::from(proof.first.encode()),
@@ -280,6 +286,12 @@ impl Drive {
                 Action::FallBack(reason) => {
                     self.observer.report(Report::FellBack(reason));
                     self.settle(Outcome::FellBack(reason));
+                }
+                // The machine looks no further once it fell back; what the member says is not counted, so it need not be true.
+                Action::Refuse(ShareError::Closed) => {
+                    if let Some(account) = sender {
+                        self.observer.report(Report::Late { account });
+                    }
                 }
                 Action::Refuse(error) => {
                     if let ShareError::Equivocation(proof) = &error {

@@ -1,0 +1,331 @@
+//! The command line of `joule-dac`.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use alloy_primitives::{Address, hex};
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, Parser, Subcommand};
+use joule_committee::{BlsSecretKey, CommitteeContext};
+use joule_committee_client::{Committee, Endpoint};
+use joule_dac::{
+    api, bench,
+    config::{Config, KeysConfig, LimitsConfig, NetworkConfig},
+    join::{self, KeysHistory},
+    keys::{self, MemberKeys},
+    l1::{L1Source as _, Watcher},
+    member::Member,
+    sync,
+};
+use joule_l1::L1Client;
+use joule_protocol::Native;
+use joule_state::{MemoryStore, StateTree};
+use joule_storage::Database;
+use tokio::{net::TcpListener, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+use zeroize::Zeroizing;
+
+/// A member of Joule's data availability committee: checks, stores, signs and serves batch data.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Examples:
+  joule-dac init --network network.toml --account 0x…   keys, configuration, and the chain's state
+  joule-dac run                                         check, store, sign and serve
+  joule-dac status                                      where this member and its peers stand
+  joule-dac bench --json                                payments per second on this machine"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Makes keys and a configuration, and brings the disk to the chain's last executed state.
+    Init(Init),
+    /// Runs the member.
+    Run(Run),
+    /// Asks this member and its peers where they stand.
+    Status(Status),
+    /// Measures how fast this machine verifies, keeps and signs.
+    Bench(Bench),
+}
+
+#[derive(Debug, Args)]
+struct ConfigPath {
+    /// The configuration file.
+    #[arg(long, env = "JOULE_DAC_CONFIG", default_value = "joule-dac.toml")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Init {
+    #[command(flatten)]
+    path: ConfigPath,
+    /// The network's file, with [l1], [genesis] and [[peers]]; not needed where the configuration exists.
+    #[arg(long)]
+    network: Option<PathBuf>,
+    /// The L1 account that registers the keys.
+    #[arg(long)]
+    account: Option<Address>,
+    /// Where to keep everything.
+    #[arg(long, default_value = "joule-dac")]
+    data: PathBuf,
+    /// Declares that keys which were there before have never signed for this rollup. Without it, a member with a new disk and old keys signs no batch
+    /// that it could have signed before.
+    #[arg(long)]
+    keys_unused: bool,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    #[command(flatten)]
+    path: ConfigPath,
+    /// Where to listen, before the file's `listen`.
+    #[arg(long, env = "JOULE_DAC_LISTEN")]
+    listen: Option<SocketAddr>,
+    /// L1's JSON-RPC, before the file's `l1.url`.
+    #[arg(long, env = "JOULE_DAC_L1_URL")]
+    l1_url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Status {
+    #[command(flatten)]
+    path: ConfigPath,
+    /// For machines.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Bench {
+    /// Payments to verify.
+    #[arg(long, default_value_t = 20_000)]
+    payments: usize,
+    /// Full blocks in a batch.
+    #[arg(long, default_value_t = 16)]
+    batch_blocks: usize,
+    /// Folder for the database; a temporary one otherwise. The disk below it is what is measured.
+    #[arg(long)]
+    folder: Option<PathBuf>,
+    /// For machines.
+    #[arg(long)]
+    json: bool,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match Cli::parse().command {
+        Command::Init(arguments) => init(arguments).await,
+        Command::Run(arguments) => run(arguments).await,
+        Command::Status(arguments) => status(arguments).await,
+        Command::Bench(arguments) => bench(&arguments),
+    }
+}
+
+async fn connect(config: &Config) -> Result<L1Client> {
+    let l1 = &config.l1;
+    let client = L1Client::connect(&l1.url, l1.chain_id, l1.rollup, l1.deployed_at).await;
+    client.with_context(|| format!("L1 at {} cannot be used; check [l1] in the configuration", l1.url))
+}
+
+fn genesis_checkpoint(config: &Config) -> Result<joule_protocol::Checkpoint> {
+    let genesis = config.genesis()?;
+    let tree = StateTree::genesis(MemoryStore::default(), &genesis)?;
+    Ok(genesis.checkpoint::<Native>(tree.root()))
+}
+
+fn read_keys(config: &KeysConfig) -> Result<MemberKeys> {
+    let password = config.password.as_deref();
+    let ecdsa = config.ecdsa.as_deref().map(|path| keys::read_ecdsa(path, password)).transpose()?;
+    let bls = config.bls.as_deref().map(|path| keys::read_bls(path, password)).transpose()?;
+    Ok(MemberKeys::new(config.account, ecdsa, bls)?)
+}
+
+async fn init(arguments: Init) -> Result<()> {
+    let Init { path: ConfigPath { config: path }, network, account, data, keys_unused } = arguments;
+    if !path.exists() {
+        let network = network.context("there is no configuration yet; give --network with the network's file")?;
+        let account =
+            account.context("there is no configuration yet; give --account, which registers the keys on L1")?;
+        let NetworkConfig { l1, genesis, peers } = NetworkConfig::read(&network)?;
+        let (ecdsa, bls) = (data.join("ecdsa.key"), data.join("bls.key"));
+        let keys = KeysConfig { account, ecdsa: Some(ecdsa), bls: Some(bls), password: None };
+        let listen = SocketAddr::from(([127, 0, 0, 1], 7_060));
+        Config { listen, data, keys, limits: LimitsConfig::default(), l1, genesis, peers }.write_new(&path)?;
+        println!("wrote {}", path.display());
+    }
+    let config = Config::read(&path)?;
+    let are_new = make_keys(&config)?;
+    let client = connect(&config).await?;
+    show_registration(&config, &client)?;
+
+    let database = config.database();
+    if database.exists() {
+        println!("{} exists: the member keeps its state and its promises", database.display());
+        return Ok(());
+    }
+    let mut watcher = Watcher::new(client.clone(), genesis_checkpoint(&config)?, config.l1.confirmations);
+    watcher.look().await?;
+    let history = if are_new || keys_unused { KeysHistory::Unused } else { KeysHistory::MayHaveSigned };
+    let limit = config.sync().peer_limit;
+    let peers = config.committee()?;
+    let (_, origin) =
+        join::join(&database, &config.genesis()?, &client, watcher.history(), &peers, history, limit).await?;
+    println!("the state is on disk: {origin:?}");
+    if history == KeysHistory::MayHaveSigned {
+        println!("the keys may have signed before: batches that they could have signed are not signed again");
+    }
+    println!("next: joule-dac run --config {}", path.display());
+    Ok(())
+}
+
+/// Makes the keys whose files are missing. Returns whether all of them are new.
+fn make_keys(config: &Config) -> Result<bool> {
+    std::fs::create_dir_all(&config.data).with_context(|| format!("{} cannot be made", config.data.display()))?;
+    let mut are_new = true;
+    for (path, is_bls) in [(&config.keys.ecdsa, false), (&config.keys.bls, true)] {
+        let Some(path) = path else { continue };
+        if path.exists() {
+            are_new = false;
+            continue;
+        }
+        if is_bls {
+            let mut entropy = Zeroizing::new([0; 48]);
+            rand::fill(&mut *entropy);
+            keys::write_new(path, &BlsSecretKey::from_entropy(&entropy)?.to_bytes())?;
+        } else {
+            let mut entropy = Zeroizing::new([0; 32]);
+            rand::fill(&mut *entropy);
+            keys::write_new(path, &entropy)?;
+        }
+        println!("made the key {}", path.display());
+    }
+    Ok(are_new)
+}
+
+/// What the account sends to `DataCommittee`.
+fn show_registration(config: &Config, client: &L1Client) -> Result<()> {
+    let account = config.keys.account;
+    let committee = client.contracts().committee;
+    let context = CommitteeContext { l1_chain_id: config.l1.chain_id, committee };
+    println!("to become a member, {account} calls DataCommittee at {committee}:");
+    if let Some(path) = &config.keys.ecdsa {
+        let key = keys::read_ecdsa(path, config.keys.password.as_deref())?;
+        let possession = hex::encode_prefixed(key.prove_possession(&context, account)?);
+        println!("  register({}, {possession})", key.address());
+    }
+    if let Some(path) = &config.keys.bls {
+        let shown = keys::read_bls(path, config.keys.password.as_deref())?.register(&context, account)?;
+        let (key, key2, proof) = (shown.key, shown.key2, shown.possession);
+        println!(
+            "  registerBlsKey(({}, {}), ({}, {}, {}, {}), ({}, {}))",
+            key.x, key.y, key2.x_imaginary, key2.x_real, key2.y_imaginary, key2.y_real, proof.x, proof.y
+        );
+    }
+    Ok(())
+}
+
+async fn run(arguments: Run) -> Result<()> {
+    let mut config = Config::read(&arguments.path.config)?;
+    config.listen = arguments.listen.unwrap_or(config.listen);
+    config.l1.url = arguments.l1_url.unwrap_or(config.l1.url);
+    let path = config.database();
+    if !path.exists() {
+        bail!("{} does not exist; run: joule-dac init --config {}", path.display(), arguments.path.config.display());
+    }
+    let database = Database::open(&path, &config.genesis()?)?;
+    let keys = read_keys(&config.keys)?;
+    let member = Member::open(database, keys, config.l1.chain_id, config.l1.rollup, config.promises())?;
+    let watcher = Watcher::new(connect(&config).await?, genesis_checkpoint(&config)?, config.l1.confirmations);
+    let listener =
+        TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+    tracing::info!(listen = %listener.local_addr()?, account = %config.keys.account, "the member is running");
+
+    let stop = CancellationToken::new();
+    let peers = std::sync::Arc::new(config.committee()?);
+    let syncing = tokio::spawn(sync::run(member.clone(), watcher, peers, config.sync(), stop.clone()));
+    let stopped = stop.clone();
+    let serving = tokio::spawn(api::serve(listener, member, async move { stopped.cancelled().await }));
+    shutdown().await?;
+    tracing::info!("stopping: what is under way is finished");
+    stop.cancel();
+    syncing.await?;
+    serving.await??;
+    Ok(())
+}
+
+/// Waits for an interrupt or a request to terminate.
+async fn shutdown() -> Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = signal::ctrl_c() => interrupted?,
+            _ = terminate.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    signal::ctrl_c().await?;
+    Ok(())
+}
+
+async fn status(arguments: Status) -> Result<()> {
+    let config = Config::read(&arguments.path.config)?;
+    let own = Endpoint { account: config.keys.account, url: format!("http://{}", config.listen).parse()? };
+    let mut members = vec![own];
+    members.extend(config.committee()?.members().iter().cloned());
+    let committee = Committee::new(members)?;
+    let limit = Duration::from_secs(5);
+    let mut answers = Vec::new();
+    for member in committee.members() {
+        answers.push((member.account, committee.status(member, limit).await));
+    }
+    for (account, answer) in &answers {
+        match answer {
+            Ok(status) if arguments.json => println!("{}", serde_json::to_string(status)?),
+            Ok(status) => println!(
+                "{account}  batch {} (executed {}, data from {})  {}",
+                status.batch_number,
+                status.executed_number,
+                status.oldest_batch,
+                status.not_ready.as_deref().unwrap_or("signs"),
+            ),
+            Err(error) if arguments.json => {
+                println!("{}", serde_json::json!({ "account": account, "error": error.to_string() }));
+            }
+            Err(error) => println!("{account}  {error}"),
+        }
+    }
+    Ok(())
+}
+
+fn bench(arguments: &Bench) -> Result<()> {
+    let temporary;
+    let folder = match &arguments.folder {
+        Some(folder) => folder.clone(),
+        None => {
+            temporary = tempfile::tempdir()?;
+            temporary.path().join("database")
+        }
+    };
+    let measured = bench::run(&folder, arguments.payments, arguments.batch_blocks)?;
+    if arguments.json {
+        println!("{}", serde_json::to_string(&measured)?);
+    } else {
+        println!(
+            "{} payments in {} blocks and {} batches, {} bytes of data: {:.2} s, {:.0} payments a second",
+            measured.payments,
+            measured.blocks,
+            measured.batches,
+            measured.data_bytes,
+            measured.seconds,
+            measured.payments_per_second,
+        );
+    }
+    Ok(())
+}

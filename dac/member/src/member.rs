@@ -1,0 +1,320 @@
+//! A running member: the worker behind a lock, the latest view of L1, and what the outside may ask.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use alloy_primitives::{Address, B256};
+use joule_committee::Share;
+use joule_committee_client::{MemberStatus, Refusal, RefusalCode, SignedOffer, checkpoint_hash};
+use joule_storage::{Database, View};
+use tokio::{
+    sync::{Notify, Semaphore, SemaphorePermit, watch},
+    task::JoinError,
+};
+
+use crate::{
+    journal,
+    keys::MemberKeys,
+    l1::L1View,
+    metrics::Metrics,
+    rules::{AcceptedOffer, Promises},
+    worker::{self, WorkError, Worker},
+};
+
+/// Offers that may be on their way in. Each holds up to 16 MiB.
+const UPLOADS_MAX: usize = 16;
+/// Offers that may wait for the worker.
+const OFFERS_MAX: usize = 4;
+/// Reads that may be under way. Each holds up to a batch's data.
+const READS_MAX: usize = 16;
+
+/// A member, shared by its tasks.
+pub struct Member {
+    worker: Mutex<Worker>,
+    database: Database,
+    account: Address,
+    promises: Promises,
+    l1: watch::Sender<Option<Arc<L1View>>>,
+    uploads: Semaphore,
+    offers: Semaphore,
+    reads: Semaphore,
+    /// Rung when an offer came that this member is too far behind for, or L1 moved.
+    behind: Notify,
+    /// The highest batch number that an accepted offer had while this member was behind.
+    wanted: AtomicU64,
+    metrics: Metrics,
+}
+
+fn busy(what: &str) -> Refusal {
+    Refusal {
+        code: RefusalCode::Busy,
+        message: format!("{what} are as many as this member takes at once; ask again shortly"),
+    }
+}
+
+fn internal(error: &dyn std::fmt::Display) -> Refusal {
+    Refusal { code: RefusalCode::Internal, message: error.to_string() }
+}
+
+impl Member {
+    /// Takes up a disk. The member signs nothing before it has seen L1.
+    ///
+    /// # Errors
+    /// A disk or promises that cannot be trusted.
+    pub fn open(
+        database: Database,
+        keys: MemberKeys,
+        l1_chain_id: u64,
+        rollup: Address,
+        promises: Promises,
+    ) -> Result<Arc<Self>, WorkError> {
+        let account = keys.account();
+        let worker = Worker::open(database.clone(), keys, l1_chain_id, rollup)?;
+        let metrics = Metrics::default();
+        metrics.held.set(worker.last_number()? as i64);
+        Ok(Arc::new(Self {
+            worker: Mutex::new(worker),
+            database,
+            account,
+            promises,
+            l1: watch::Sender::new(None),
+            uploads: Semaphore::new(UPLOADS_MAX),
+            offers: Semaphore::new(OFFERS_MAX),
+            reads: Semaphore::new(READS_MAX),
+            behind: Notify::new(),
+            wanted: AtomicU64::new(0),
+            metrics,
+        }))
+    }
+
+    /// Every write of the worker is atomic, and what it keeps in memory follows the writes: a panic leaves it usable.
+    fn worker(&self) -> MutexGuard<'_, Worker> {
+        self.worker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// L1 as last seen.
+    pub fn l1(&self) -> Option<Arc<L1View>> {
+        self.l1.borrow().clone()
+    }
+
+    /// Tells when L1 has been seen anew.
+    pub fn watch_l1(&self) -> watch::Receiver<Option<Arc<L1View>>> {
+        self.l1.subscribe()
+    }
+
+    /// Waits until there is something to catch up with.
+    pub async fn is_behind(&self) {
+        self.behind.notified().await;
+    }
+
+    /// The batch number up to which offers have come that this member could not take yet.
+    pub fn wanted(&self) -> u64 {
+        self.wanted.load(Ordering::Relaxed)
+    }
+
+    /// Leave to send an offer; given before its bytes are read, so that strangers cannot fill the memory.
+    ///
+    /// # Errors
+    /// The refusal to answer with.
+    pub fn upload(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        self.uploads.try_acquire().map_err(|_| busy("offers on their way in"))
+    }
+
+    /// Takes an offer and signs it.
+    ///
+    /// # Errors
+    /// The refusal to answer with.
+    pub async fn offer(self: &Arc<Self>, bytes: Vec<u8>) -> Result<Share, Refusal> {
+        let result = match self.offers.try_acquire() {
+            Ok(_permit) => {
+                let member = self.clone();
+                let work = tokio::task::spawn_blocking(move || member.offer_blocking(&bytes));
+                work.await.unwrap_or_else(|error| Err(internal(&error)))
+            }
+            Err(_) => Err(busy("offers")),
+        };
+        self.metrics.count_offer(&result);
+        if let Err(refusal) = &result {
+            tracing::info!(code = refusal.code.name(), message = %refusal.message, "an offer was refused");
+        }
+        result
+    }
+
+    fn offer_blocking(&self, bytes: &[u8]) -> Result<Share, Refusal> {
+        let began = Instant::now();
+        let not_ready = |message: &str| Refusal { code: RefusalCode::Syncing, message: message.to_owned() };
+        let l1 = self.l1().ok_or_else(|| not_ready("L1 has not been read yet"))?;
+        let malformed =
+            |error: &dyn std::fmt::Display| Refusal { code: RefusalCode::Malformed, message: error.to_string() };
+        let offer = SignedOffer::decode(bytes).map_err(|error| malformed(&error))?;
+        let number = offer.offer().statement().batch_number;
+        let accepted = AcceptedOffer::to_sign(offer, &l1, self.promises)?;
+        let mut worker = self.worker();
+        let signed = worker.sign(&accepted, &l1).map_err(|error| {
+            let refusal = Refusal::from(error);
+            if refusal.code == RefusalCode::Syncing {
+                self.wanted.fetch_max(number, Ordering::Relaxed);
+                self.behind.notify_one();
+            }
+            refusal
+        })?;
+        self.metrics.blocks.inc_by(signed.blocks as u64);
+        self.metrics.accept_seconds.observe(began.elapsed().as_secs_f64());
+        self.metrics.held.set(worker.last_number().map_err(|error| internal(&error))? as i64);
+        tracing::info!(number, blocks = signed.blocks, checkpoint = %accepted.signed().offer().statement().checkpoint, "signed a batch");
+        Ok(signed.share)
+    }
+
+    /// Follows L1: undoes, notes, forgets. Then the rules see the new view.
+    ///
+    /// # Errors
+    /// The disk.
+    pub async fn update(self: &Arc<Self>, l1: L1View) -> Result<(), WorkError> {
+        let (member, l1) = (self.clone(), Arc::new(l1));
+        let work = tokio::task::spawn_blocking(move || {
+            let mut worker = member.worker();
+            worker.follow(&l1)?;
+            member.metrics.held.set(worker.last_number()? as i64);
+            member.metrics.executed.set(l1.executed() as i64);
+            member.metrics.committed.set(l1.committed() as i64);
+            member.metrics.l1_time.set(l1.time_s as i64);
+            member.metrics.promises.set(worker.log().len() as i64);
+            // Under the worker's lock, so that no offer is judged by a view that the disk is not in step with.
+            member.l1.send_replace(Some(l1));
+            Ok(())
+        });
+        finished(work.await)
+    }
+
+    /// Takes a batch from a peer without signing it.
+    ///
+    /// # Errors
+    /// The batch is not what it must be, or the disk.
+    pub async fn take(self: &Arc<Self>, offer: AcceptedOffer, l1: Arc<L1View>) -> Result<(), WorkError> {
+        let member = self.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let mut worker = member.worker();
+            let blocks = worker.take(&offer, &l1)?;
+            member.metrics.blocks.inc_by(blocks as u64);
+            member.metrics.synced.inc();
+            member.metrics.held.set(worker.last_number()? as i64);
+            worker.follow(&l1)?;
+            Ok(())
+        });
+        finished(work.await)
+    }
+
+    /// Runs something under the worker's lock, away from the async threads.
+    pub(crate) async fn with_worker<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&mut Worker) -> T + Send + 'static,
+    ) -> T {
+        let member = self.clone();
+        let work = tokio::task::spawn_blocking(move || work(&mut member.worker()));
+        finished(work.await)
+    }
+
+    /// Reads the disk without waiting for the worker.
+    ///
+    /// # Errors
+    /// The refusal to answer with.
+    pub async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&View<'_>) -> Result<Option<T>, WorkError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let _permit = self.reads.try_acquire().map_err(|_| busy("reads"))?;
+        let database = self.database.clone();
+        let work = tokio::task::spawn_blocking(move || read(&database.view()?));
+        match work.await {
+            Ok(Ok(Some(found))) => Ok(found),
+            Ok(Ok(None)) => {
+                Err(Refusal { code: RefusalCode::NotFound, message: "this member does not have it".to_owned() })
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "a read failed");
+                Err(Refusal::from(error))
+            }
+            Err(error) => Err(internal(&error)),
+        }
+    }
+
+    /// The disk.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// The last batch held.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn last_number(&self) -> Result<u64, WorkError> {
+        let view = self.database.view()?;
+        Ok(match view.last_batch()? {
+            Some(batch) => batch.number,
+            None => journal::base(&view)?,
+        })
+    }
+
+    /// Where the member stands.
+    ///
+    /// # Errors
+    /// The refusal to answer with.
+    pub async fn status(self: &Arc<Self>) -> Result<MemberStatus, Refusal> {
+        let (account, l1) = (self.account, self.l1());
+        self.read(move |view| {
+            let base = journal::base(view)?;
+            let last = view.last_batch()?;
+            let batch_number = last.as_ref().map_or(base, |batch| batch.number);
+            let checkpoint = last.as_ref().map_or_else(|| *view.floor(), |batch| batch.checkpoint);
+            let oldest = view.batch_of_block(view.first_block()?)?.map_or(batch_number + 1, |batch| batch.number);
+            Ok(Some(MemberStatus {
+                account,
+                batch_number,
+                checkpoint: checkpoint_hash(&checkpoint),
+                block_number: checkpoint.block_number,
+                executed_number: worker::executed(view)?.0,
+                oldest_batch: oldest,
+                not_ready: not_ready(l1.as_deref(), batch_number, checkpoint_hash(&checkpoint)),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            }))
+        })
+        .await
+    }
+}
+
+/// What work away from the async threads came to. Its panic is the caller's; it is not cancelled, because nobody drops its handle before it ends.
+pub(crate) fn finished<T>(result: Result<T, JoinError>) -> T {
+    match result.map_err(JoinError::try_into_panic) {
+        Ok(done) => done,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        Err(Err(error)) => panic!("the runtime ended under its own work: {error}"),
+    }
+}
+
+/// Why a member does not sign, in a sentence.
+fn not_ready(l1: Option<&L1View>, batch_number: u64, checkpoint: B256) -> Option<String> {
+    let Some(l1) = l1 else { return Some("L1 has not been read yet".to_owned()) };
+    if l1.is_frozen {
+        return Some("L1 has frozen the chain".to_owned());
+    }
+    let committed = l1.committed();
+    if batch_number < committed {
+        return Some(format!("it holds batch {batch_number} and L1 has committed {committed}"));
+    }
+    match l1.batch(batch_number) {
+        Some(batch) if checkpoint_hash(&batch.checkpoint) != checkpoint => {
+            Some(format!("L1 has another batch {batch_number}"))
+        }
+        _ => None,
+    }
+}

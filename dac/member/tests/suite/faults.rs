@@ -1,0 +1,251 @@
+//! Members and sequencers that fail or lie.
+
+use std::{collections::VecDeque, future::pending, sync::Arc, time::Duration};
+
+use alloy::primitives::B256;
+use axum::{Router, body::Bytes, extract::State, response::IntoResponse, routing::post};
+use joule_committee::{FallBack, Proposal, SecretKey, Share, ShareError, SigningLog};
+use joule_committee_client::{
+    Committee, GatherTiming, Publication, RefusalCode, Report, SealedBatch, SignedOffer, Unpublished, checkpoint_hash,
+    route,
+};
+use joule_dac::{bench::BatchMaker, l1::L1View};
+use joule_state::BlockItems;
+use tokio::net::TcpListener;
+
+use super::support::{
+    LIMIT, MEMBERS, Reports, RunningMember, TIMING, World, committee_of, endpoints, member_key, seats, start_all,
+};
+
+/// For gatherings that are meant to fail.
+const IMPATIENT: GatherTiming = GatherTiming { deadline: Duration::from_secs(4), attempts: 3, ..TIMING };
+
+/// How a member can be dishonest.
+#[derive(Clone, Copy)]
+enum Lie {
+    /// Takes the offer and never answers.
+    Silence,
+    /// Signs with a key that is not its own.
+    WrongKey(usize),
+    /// Signs another checkpoint, with its own key.
+    OtherCheckpoint(usize),
+}
+
+/// Something in the place of a member; serves nonsense as data.
+async fn liar(lie: Lie) -> String {
+    async fn sign(State(lie): State<Lie>, body: Bytes) -> impl IntoResponse {
+        let mut statement = *SignedOffer::decode(&body).expect("an offer").offer().statement();
+        let (account, key) = match lie {
+            Lie::Silence => return pending().await,
+            Lie::WrongKey(index) => (member_key(index).address(), member_key(99)),
+            Lie::OtherCheckpoint(index) => {
+                statement.checkpoint = B256::repeat_byte(0xbd);
+                (member_key(index).address(), member_key(index))
+            }
+        };
+        let mut log = SigningLog::new(statement.l1_chain_id, statement.rollup);
+        let Ok(Proposal::New(entry)) = log.propose(&statement) else { panic!("a fresh log") };
+        let permit = log.record(entry).expect("recorded");
+        Share::sign(&permit, account, &SecretKey::Ecdsa(key)).expect("signs").encode()
+    }
+    let router = Router::new()
+        .route(route::OFFERS, post(sign))
+        .fallback(|| async { b"this is no data".as_slice() })
+        .layer(axum::extract::DefaultBodyLimit::disable())
+        .with_state(lie);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
+/// The honest members, and others in the places of the last ones.
+async fn with_liars(members: &[RunningMember], lies: &[(usize, Lie)]) -> Arc<Committee> {
+    let mut endpoints: Vec<_> = members.iter().map(|member| member.seat.endpoint.clone()).collect();
+    for (index, lie) in lies {
+        endpoints[*index].url = liar(*lie).await.parse().expect("a URL");
+    }
+    Arc::new(Committee::new(endpoints).expect("a client"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_of_five_may_fail_in_any_way_and_a_third_is_reported_as_the_fallback() {
+    let mut world = World::start().await;
+    world.fund(10).await;
+    let members = start_all(&world).await;
+
+    // One silent, one forging: the certificate is there as soon as three have signed, with an alarm on the way.
+    let batch = world.seal(20).await;
+    let committee = with_liars(&members, &[(3, Lie::Silence), (4, Lie::WrongKey(4))]).await;
+    let reports = Arc::new(Reports::default());
+    let publisher = world.publisher(committee.clone(), reports.clone(), TIMING);
+    let published = publisher.publish(&world.keyset, world.now().await, batch.clone()).await.expect("asks");
+    assert!(matches!(published, Publication::Certified(_)), "{published:?}");
+    assert!(reports.any(|report| matches!(report, Report::BadShare { error: ShareError::Forged { .. }, .. })));
+    // Data is had from the honest ones, whoever is asked first.
+    let (parent, checkpoint) = (checkpoint_hash(&batch.parent), checkpoint_hash(&batch.checkpoint));
+    for _ in 0..MEMBERS {
+        if let Ok(data) = committee.data(parent, checkpoint, Duration::from_secs(1)).await {
+            assert_eq!(data.data_bytes(), batch.data_bytes);
+        } else {
+            panic!("three members have the data");
+        }
+    }
+
+    // Three dishonest ones: no certificate, and the caller is told so.
+    let lies = [(2, Lie::OtherCheckpoint(2)), (3, Lie::WrongKey(3)), (4, Lie::WrongKey(4))];
+    let committee = with_liars(&members, &lies).await;
+    let reports = Arc::new(Reports::default());
+    let publisher = world.publisher(committee, reports.clone(), IMPATIENT);
+    let next = world.seal(20).await;
+    let published = publisher.publish(&world.keyset, world.now().await, next).await.expect("asks");
+    let lost = Publication::FallBack(Unpublished::Committee(FallBack::QuorumLost { able: 2, quorum: 3 }));
+    assert_eq!(published, lost);
+    assert!(reports.any(|report| matches!(report, Report::Alarm { able: 3, quorum: 3 })));
+    assert!(reports.any(|report| matches!(report, Report::BadShare { error: ShareError::SignedOther { .. }, .. })));
+
+    // Whoever is well has the batch all the same: the two honest members answered, in time or after it.
+    let answered = |report: &Report| matches!(report, Report::Counted { .. } | Report::Late { .. });
+    reports.wait_for(2, answered).await;
+
+    // Three that do not answer: the deadline speaks.
+    let lies = [(2, Lie::Silence), (3, Lie::Silence), (4, Lie::Silence)];
+    let committee = with_liars(&members, &lies).await;
+    let publisher = world.publisher(committee, Arc::new(Reports::default()), IMPATIENT);
+    let last = world.seal(5).await;
+    let published = publisher.publish(&world.keyset, world.now().await, last).await.expect("asks");
+    let late = FallBack::DeadlinePassed { count: 2, quorum: 3 };
+    assert_eq!(published, Publication::FallBack(Unpublished::Committee(late)));
+    for member in members {
+        member.stop().await;
+    }
+}
+
+/// Changes one thing of a batch that leads somewhere.
+fn with_blocks(batch: &SealedBatch, change: impl Fn(&mut BlockItems)) -> SealedBatch {
+    let blocks = batch.blocks.iter().map(|bytes| {
+        let mut items = BlockItems::decode(bytes).expect("items");
+        change(&mut items);
+        items.encode()
+    });
+    SealedBatch { blocks: blocks.collect(), ..batch.clone() }
+}
+
+async fn refused(member: &RunningMember, offer: &SignedOffer) -> RefusalCode {
+    match member.member.offer(offer.encode()).await {
+        Ok(share) => panic!("signed {:?}", share.statement),
+        Err(refusal) => refusal.code,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lying_sequencer_gets_no_signature_and_an_honest_one_does_afterwards() {
+    let mut world = World::start().await;
+    world.fund(10).await;
+    let members = start_all(&world).await;
+    let member = &members[0];
+    member.sees(|l1| l1.request_accs.len() == 5).await;
+    let (fork, l1) = (world.maker.clone(), world.view().await);
+    let (keyset, expiry) = (world.keyset.hash(), l1.time_s + 20_000);
+    let batch = world.seal(12).await;
+    let offer = |maker: &BatchMaker, batch: &SealedBatch, l1: &L1View, expiry| {
+        maker.offer(batch.clone(), l1, keyset, expiry).expect("an offer")
+    };
+    let good = offer(&world.maker, &batch, &l1, expiry);
+
+    // Somebody else's signature, and nobody's.
+    let other = BatchMaker::new(world.genesis, 99);
+    assert_eq!(refused(member, &offer(&other, &batch, &l1, expiry)).await, RefusalCode::NotSequencer);
+    let mut unsigned = good.encode();
+    let last = unsigned.len() - 1;
+    unsigned[last] ^= 1;
+    let refusal = member.member.offer(unsigned).await.expect_err("refused");
+    assert_eq!(refusal.code, RefusalCode::NotSequencer);
+    assert_eq!(member.member.offer(vec![1, 2, 3]).await.expect_err("refused").code, RefusalCode::Malformed);
+
+    // Blocks that do not lead where the offer says: without a transaction, at another time, and of another length.
+    for change in [
+        (|items: &mut BlockItems| drop(items.transactions.pop())) as fn(&mut BlockItems),
+        |items| items.timestamp += 1,
+        |items| items.requests.clear(),
+        |items| items.transactions.push(vec![0; 40]),
+    ] {
+        let lie = offer(&world.maker, &with_blocks(&batch, change), &l1, expiry);
+        assert_eq!(refused(member, &lie).await, RefusalCode::DoesNotFollow);
+        assert_eq!(member.member.last_number().expect("reads"), 0, "nothing of it stays");
+    }
+    let longer = SealedBatch { data_bytes: batch.data_bytes + 1, ..batch.clone() };
+    assert_eq!(refused(member, &offer(&world.maker, &longer, &l1, expiry)).await, RefusalCode::DoesNotFollow);
+
+    // Requests that are not L1's, a drop that was not, expiries that L1 or the member does not take, another rollup.
+    let (mut forged, mut checkpoint) = (batch.clone(), batch.checkpoint);
+    checkpoint.priority_acc.0.0[0] ^= 1;
+    forged.checkpoint = checkpoint;
+    assert_eq!(refused(member, &offer(&world.maker, &forged, &l1, expiry)).await, RefusalCode::WrongRequests);
+    let dropped = L1View { revert_count: 1, ..l1.clone() };
+    assert_eq!(refused(member, &offer(&world.maker, &batch, &dropped, expiry)).await, RefusalCode::NotNext);
+    for expiry in [l1.time_s + 7_000, l1.time_s + 200_000] {
+        assert_eq!(refused(member, &offer(&world.maker, &batch, &l1, expiry)).await, RefusalCode::BadExpiry);
+    }
+    let elsewhere = L1View { rollup: alloy::primitives::Address::ZERO, ..l1.clone() };
+    assert_eq!(refused(member, &offer(&world.maker, &batch, &elsewhere, expiry)).await, RefusalCode::WrongNetwork);
+
+    // The truth is signed, and again, and then nothing else for this place: no other batch, no other expiry.
+    let share = member.member.offer(good.encode()).await.expect("signs");
+    assert_eq!(share.verify(&world.keyset).expect("verifies").share().statement, *good.offer().statement());
+    assert_eq!(member.member.offer(good.encode()).await.expect("signs again"), share);
+    let mut forked = fork;
+    let (mut requests, mut none) = (VecDeque::new(), VecDeque::new());
+    let second_truth = forked.seal(&mut requests, &mut none, 1, l1.time_s).expect("seals");
+    assert_eq!(refused(member, &offer(&forked, &second_truth, &l1, expiry)).await, RefusalCode::Conflict);
+    assert_eq!(refused(member, &offer(&world.maker, &batch, &l1, expiry + 1)).await, RefusalCode::Conflict);
+
+    // Without the batch before it, a batch waits; an offer is no excuse to forget what was promised.
+    let skipped = SealedBatch { number: 3, ..batch.clone() };
+    assert_eq!(refused(member, &offer(&world.maker, &skipped, &l1, expiry)).await, RefusalCode::Syncing);
+    for member in members {
+        member.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_dies_anywhere_keeps_its_promises_and_finishes_its_batch() {
+    let mut world = World::start().await;
+    world.fund(20).await;
+    let mut all = seats().await;
+    let peers = endpoints(&all);
+    let seat = all.remove(0);
+    let batch = world.seal(24).await;
+    assert!(!batch.blocks.is_empty());
+    let l1 = world.view().await;
+    let (keyset, expiry) = (world.keyset.hash(), l1.time_s + 20_000);
+    let fork = world.maker.clone();
+    let offer = fork.offer(batch.clone(), &l1, keyset, expiry).expect("an offer");
+
+    // Dead after a block and before the batch: the block is undone at the start, and the batch taken from its beginning.
+    {
+        let database = joule_storage::Database::open(seat.path(), &world.genesis).expect("opens");
+        let execution = database.execution().expect("a state");
+        let items = BlockItems::decode(&batch.blocks[0]).expect("items");
+        let executed = execution.replay(&items).expect("executes");
+        let record = joule_storage::BlockRecord::new(&executed, None);
+        database.commit_block(&record, &executed.sealed.changes).expect("commits");
+    }
+    let member = seat.start(&world, peers.clone()).await;
+    assert_eq!(member.member.database().view().expect("a view").head().block_number, 0);
+    member.sees(|view| view.request_accs.len() == l1.request_accs.len()).await;
+    let share = member.member.offer(offer.encode()).await.expect("signs");
+
+    // Dead after the promise: the same share again, and nothing else.
+    let member = member.stop().await.start(&world, peers).await;
+    assert_eq!(member.member.last_number().expect("reads"), 1);
+    member.sees(|view| view.request_accs.len() == l1.request_accs.len()).await;
+    assert_eq!(member.member.offer(offer.encode()).await.expect("signs again"), share);
+    let other = fork.offer(batch, &l1, keyset, expiry + 5).expect("an offer");
+    assert_eq!(refused(&member, &other).await, RefusalCode::Conflict);
+    // What it holds is what it was offered, to the bit.
+    let client = committee_of(std::slice::from_ref(&member));
+    let served = client.offer(1, offer.offer().statement().checkpoint, LIMIT).await.expect("served");
+    assert_eq!(served, offer);
+    member.stop().await;
+}
