@@ -5,7 +5,7 @@ import { Contract, JsonRpcProvider, Wallet, WebSocketProvider, isCallException, 
 const { JOULE_RPC_URL, JOULE_RPC_WEBSOCKET_URL, JOULE_RPC_KEY, JOULE_RPC_CHAIN_ID } = process.env;
 const provider = new JsonRpcProvider(JOULE_RPC_URL, undefined, { polling: true, pollingInterval: 50, cacheTimeout: -1 });
 const wallet = new Wallet(JOULE_RPC_KEY, provider);
-const payee = "0x00000000000000000000000000000000000000Aa";
+const payee = "0x00000000000000000000000000000000000000aa";
 const abi = [
   "function openChannel(address payee) payable",
   "function closeChannel(uint64 clientNonce)",

@@ -11,7 +11,7 @@ assert web3.is_connected()
 assert web3.eth.chain_id == int(os.environ["JOULE_RPC_CHAIN_ID"])
 assert web3.client_version
 account = web3.eth.account.from_key(key)
-payee = "0x00000000000000000000000000000000000000aA"
+payee = Web3.to_checksum_address("0x" + "00" * 19 + "aa")
 
 
 def argument(kind, name, indexed=None):

@@ -6,7 +6,7 @@ use joule_protocol::{
 use joule_rpc::{
     bundle::{BundleError, verify_bundle, verify_state_proof},
     code,
-    wire::{ReceiptBundle, StateProof, WithdrawalProof, protocol_hash},
+    wire::{L1Contracts, ReceiptBundle, StateProof, WithdrawalProof, protocol_hash},
 };
 use joule_storage::Stage;
 use serde::de::DeserializeOwned;
@@ -176,7 +176,11 @@ async fn objects_and_listings() {
     let chain = scene.result("joule_getChain", json!([])).await;
     assert_eq!(number(&chain["deposited"]), 3_000 * ONE);
     let genesis = scene.result("joule_genesis", json!([])).await;
-    assert_eq!(genesis["id"], chain["genesisId"]);
+    assert_eq!((&genesis["id"], genesis.get("contracts")), (&chain["genesisId"], None));
+    let [rollup, bridge, escape, committee] = [1, 2, 3, 4].map(alloy::primitives::Address::repeat_byte);
+    scene.node.settle_with(L1Contracts { rollup, bridge, escape, committee });
+    let genesis = scene.result("joule_genesis", json!([])).await;
+    assert_eq!(genesis["contracts"]["bridge"], json!(bridge));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     net::{Ipv4Addr, SocketAddr},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -33,6 +33,7 @@ pub(crate) struct TestNode {
     holds: AtomicBool,
     pool: Mutex<Vec<(Hash, Address, u64, Vec<u8>)>>,
     events: broadcast::Sender<NodeEvent>,
+    contracts: OnceLock<L1Contracts>,
     _folder: TempDir,
 }
 
@@ -60,8 +61,11 @@ impl From<NotExecuted> for Stop {
 
 impl TestNode {
     pub(crate) fn new() -> Arc<Self> {
+        Self::of(Genesis { base_fee_max: 100 * BASE_FEE, ..Chain::test_genesis() })
+    }
+
+    pub(crate) fn of(genesis: Genesis) -> Arc<Self> {
         let folder = TempDir::new().expect("a folder");
-        let genesis = Genesis { base_fee_max: 100 * BASE_FEE, ..Chain::test_genesis() };
         let database = Database::open(folder.path().join("database"), &genesis).expect("a new database");
         let execution = Mutex::new(database.execution().expect("the genesis state"));
         Arc::new(Self {
@@ -71,6 +75,7 @@ impl TestNode {
             time: AtomicU64::new(genesis.timestamp + 1),
             holds: AtomicBool::new(false),
             pool: Mutex::new(Vec::new()),
+            contracts: OnceLock::new(),
             events: broadcast::channel(1_024).0,
             _folder: folder,
         })
@@ -98,9 +103,19 @@ impl TestNode {
     }
 
     pub(crate) fn deposit(&self, to: &Address, amount: Amount) {
-        if self.block(&[Chain::deposit(to, amount)], &[]).is_err() {
-            panic!("a deposit cannot fail");
+        self.consume(&[Chain::deposit(to, amount)]);
+    }
+
+    /// Makes a block of priority requests.
+    pub(crate) fn consume(&self, requests: &[Vec<u8>]) {
+        if self.block(requests, &[]).is_err() {
+            panic!("what L1 admits has an outcome");
         }
+    }
+
+    /// Says where the contracts are, once.
+    pub(crate) fn settle_with(&self, contracts: L1Contracts) {
+        self.contracts.set(contracts).expect("the first time");
     }
 
     /// Undoes the blocks behind `number`.
@@ -168,7 +183,7 @@ impl Node for TestNode {
     }
 
     fn l1_contracts(&self) -> Option<L1Contracts> {
-        None
+        self.contracts.get().copied()
     }
 
     fn client_version(&self) -> String {
