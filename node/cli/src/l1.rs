@@ -1,0 +1,159 @@
+//! Following L1: priority requests, in order, into the database and to the execution thread.
+
+use std::time::Duration;
+
+use joule_l1::{BlockRef, Followed, Follower, L1Client, L1Error, L1Event};
+use joule_protocol::Hash;
+use joule_storage::{Database, L1Cursor, StorageError};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use crate::{engine::EngineHandle, metrics::Metrics};
+
+/// Longest pause between two attempts to ask an L1 node that fails.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// Why following ended.
+#[derive(Debug, Error)]
+pub enum FollowError {
+    /// L1 cannot be asked, now.
+    #[error(transparent)]
+    L1(#[from] L1Error),
+    /// The disk.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A thread for the disk did not end well.
+    #[error("a write to the database did not end: {0}")]
+    Thread(#[from] tokio::task::JoinError),
+    /// L1 says that a request comes that does not follow those before.
+    #[error("L1 names request {got}; the next one is {expected}")]
+    OutOfOrder {
+        /// Index named.
+        got: u64,
+        /// The next.
+        expected: u64,
+    },
+}
+
+/// Follows L1 and keeps the database's requests equal to it.
+#[derive(Debug)]
+pub struct RequestWatch {
+    client: L1Client,
+    follower: Follower,
+    database: Database,
+    engine: EngineHandle,
+    metrics: Metrics,
+    poll: Duration,
+}
+
+impl RequestWatch {
+    /// Goes on where `follower` stands.
+    pub fn new(
+        client: L1Client,
+        follower: Follower,
+        database: Database,
+        engine: EngineHandle,
+        metrics: Metrics,
+        poll: Duration,
+    ) -> Self {
+        Self { client, follower, database, engine, metrics, poll }
+    }
+
+    /// Follows until `stop`, through failures of the L1 node.
+    ///
+    /// # Errors
+    /// What asking again does not mend: the disk, or requests out of order.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), FollowError> {
+        let mut pause = self.poll;
+        loop {
+            match self.step().await {
+                Ok(true) => {
+                    pause = self.poll;
+                    continue; // there may be more
+                }
+                Ok(false) => pause = self.poll,
+                Err(FollowError::L1(error)) => {
+                    self.metrics.l1_failures.inc();
+                    tracing::warn!(%error, "L1 cannot be followed; trying again");
+                    pause = (pause * 2).min(BACKOFF_MAX);
+                }
+                Err(error) => return Err(error),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    /// Looks once; true if something came.
+    async fn step(&mut self) -> Result<bool, FollowError> {
+        let followed = self.follower.poll().await?;
+        let is_something = !followed.is_empty();
+        let mut requests: Vec<(u64, Vec<u8>)> = Vec::new();
+        for item in followed {
+            match item {
+                Followed::Event(located) => {
+                    if let L1Event::PriorityRequest { index, request, .. } = located.event {
+                        requests.push((index, request.encode()));
+                    }
+                }
+                Followed::Reorg { kept } => self.rewind(kept).await?,
+                Followed::Reached(block) => self.record(std::mem::take(&mut requests), block).await?,
+            }
+        }
+        Ok(is_something)
+    }
+
+    /// Takes back the requests that L1 has taken back.
+    async fn rewind(&mut self, kept: Option<BlockRef>) -> Result<(), FollowError> {
+        // Without a block that stays everything is read again from the deployment, and compared with what is here: see `record`.
+        let Some(kept) = kept else { return Ok(()) };
+        let count = self.client.state(kept).await?.requests;
+        let (database, engine) = (self.database.clone(), self.engine.clone());
+        tokio::task::spawn_blocking(move || {
+            if count < database.view()?.requests_count()? {
+                database.follow_l1(&cursor(&kept), count, &[])?;
+                engine.requests_changed(count);
+            }
+            Ok(())
+        })
+        .await?
+    }
+
+    /// Writes what came up to `block`. Requests that are here already, byte for byte, are left alone: after a deep reorganisation most are.
+    async fn record(&mut self, requests: Vec<(u64, Vec<u8>)>, block: BlockRef) -> Result<(), FollowError> {
+        let (database, engine) = (self.database.clone(), self.engine.clone());
+        tokio::task::spawn_blocking(move || {
+            let view = database.view()?;
+            let count = view.requests_count()?;
+            let mut changed: Option<u64> = None;
+            let mut new = Vec::new();
+            for (index, bytes) in requests {
+                if changed.is_none() && index < count && view.request(index)?.as_ref() == Some(&bytes) {
+                    continue;
+                }
+                let first = *changed.get_or_insert(index);
+                let expected = first + new.len() as u64;
+                if index != expected || first > count {
+                    return Err(FollowError::OutOfOrder { got: index, expected: expected.min(count) });
+                }
+                new.push(bytes);
+            }
+            drop(view);
+            database.follow_l1(&cursor(&block), changed.unwrap_or(count), &new)?;
+            if let Some(first) = changed {
+                tracing::info!(first, count = new.len(), l1_block = block.number, "priority requests");
+                engine.requests_changed(first);
+            }
+            Ok(())
+        })
+        .await??;
+        self.metrics.l1_block_number.set(block.number as i64);
+        Ok(())
+    }
+}
+
+fn cursor(block: &BlockRef) -> L1Cursor {
+    L1Cursor { number: block.number, hash: Hash(block.hash.0) }
+}

@@ -1,0 +1,155 @@
+//! The command line of `joule-node`.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand};
+use joule_l1::{FollowConfig, L1Client};
+use joule_node::{BlockKey, L1Setup, Resolved, RunningNode, Setup, bench};
+use joule_rpc::Limits;
+use joule_storage::Database;
+use tracing_subscriber::EnvFilter;
+
+/// Joule's sequencer.
+#[derive(Debug, Parser)]
+#[command(name = "joule-node", version, after_help = "\
+Examples:
+  joule-node config show                       every setting, its value, and where it came from
+  joule-node --set rpc.address=0.0.0.0:8545 run
+  joule-node bench --seconds 30 --json         payments per second through RPC on this machine")]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// Configuration file; written with the defaults if it is not there.
+    #[arg(long, global = true, default_value = "joule-node.toml", env = "JOULE_NODE", value_name = "FILE")]
+    config: PathBuf,
+    /// Sets one value over the file and the environment.
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    settings: Vec<(String, String)>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the sequencer until it is told to stop (SIGINT or SIGTERM).
+    Run,
+    /// The configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Measures signed payments through RPC on this machine, generator included.
+    Bench(bench::Options),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Prints every setting with its value and where it came from.
+    Show {
+        /// For machines.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as key=value, for example rpc.address=127.0.0.1:8545")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    match cli.command {
+        Command::Run => {
+            let resolved = Resolved::load(cli.common.config, true, &cli.common.settings)?;
+            start_logging(&resolved.config.log)?;
+            runtime.block_on(run(&resolved))
+        }
+        Command::Config(ConfigCommand::Show { json }) => {
+            show(&Resolved::load(cli.common.config, false, &cli.common.settings)?, json)
+        }
+        Command::Bench(options) => {
+            start_logging("warn")?;
+            runtime.block_on(bench::run(&options))
+        }
+    }
+}
+
+fn start_logging(filter: &str) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter).with_context(|| format!("`log` is {filter:?}, which is no filter"))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(())
+}
+
+fn show(resolved: &Resolved, json: bool) -> anyhow::Result<()> {
+    if json {
+        let values: serde_json::Map<_, _> = resolved
+            .values()
+            .map(|(key, value, source)| {
+                (key.to_owned(), serde_json::json!({ "value": value, "source": source.to_string() }))
+            })
+            .collect();
+        println!("{}", serde_json::to_string_pretty(&values)?);
+        return Ok(());
+    }
+    for (key, value, source) in resolved.values() {
+        println!("{:<40}  # {source}", format!("{key} = {value}"));
+    }
+    Ok(())
+}
+
+async fn run(resolved: &Resolved) -> anyhow::Result<()> {
+    let config = &resolved.config;
+    let genesis = config.genesis()?;
+    let sequencer = config.sequencer()?;
+    if config.l1.url.is_empty() {
+        bail!("`l1.url` is not set: without an L1 no money comes in and nothing is settled. Set it, `l1.rollup` and `l1.deployed_at`");
+    }
+    let key = BlockKey::read(&config.sequencer.key_file)?;
+    let rollup = config.rollup()?;
+    let client = L1Client::connect(&config.l1.url, genesis.l1_chain_id, rollup.0.into(), config.l1.deployed_at)
+        .await
+        .context("connecting to L1")?;
+    if client.constants().l2_chain_id != genesis.chain_id {
+        bail!("the rollup on L1 is for chain {}, `genesis.chain_id` is {}", client.constants().l2_chain_id, genesis.chain_id);
+    }
+    let state = client.state(client.head().await?).await.context("reading the rollup")?;
+    if state.sequencer.0.0 != key.address().0 {
+        bail!("`sequencer.key_file` holds the key of {}, L1 knows {} as the sequencer", key.address(), state.sequencer);
+    }
+    let database = Database::open(&config.data_folder, &genesis)?;
+    let follow = FollowConfig { confirmations: config.l1.confirmations, ..FollowConfig::default() };
+    let setup = Setup {
+        database,
+        sequencer,
+        key,
+        rpc: config.rpc.address,
+        limits: Limits { connections_max: config.rpc.connections_max, ..Limits::default() },
+        operations: config.operations.address,
+        l1: Some(L1Setup { client, follow, poll: Duration::from_millis(config.l1.poll_ms.max(1)), contracts: None }),
+    };
+    let mut node = RunningNode::start(setup).await?;
+    println!("JSON-RPC (HTTP and WebSocket)  http://{}", node.rpc());
+    println!("metrics and health             http://{}/metrics", node.operations());
+    tokio::select! {
+        result = node.failed() => return result.context("the execution thread has ended"),
+        result = stop_signal() => result?,
+    }
+    tracing::info!("stopping");
+    node.stop().await?;
+    Ok(())
+}
+
+/// Ends when the process is asked to.
+async fn stop_signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result.context("listening for SIGINT"),
+        _ = terminate.recv() => Ok(()),
+    }
+}
