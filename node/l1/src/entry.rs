@@ -1,6 +1,7 @@
 //! A transaction as the outbox writes it down.
 
 use alloy::primitives::{Address, B256, Bytes, keccak256};
+use joule_protocol::limits::L1_TRANSACTION_BYTES_MAX;
 use thiserror::Error;
 
 use crate::Fees;
@@ -9,8 +10,8 @@ use crate::Fees;
 pub const TAG_BYTES_MAX: usize = 256;
 /// Attempts kept: with each 15 % above the last, the last of them pays 28 times the first.
 pub(crate) const ATTEMPTS_MAX: usize = 24;
-/// Bytes of a transaction, as Ethereum's network relays them.
-pub(crate) const RAW_BYTES_MAX: usize = 128 << 10;
+/// Bytes of a signed transaction.
+pub(crate) const RAW_BYTES_MAX: usize = L1_TRANSACTION_BYTES_MAX;
 const VERSION: u8 = 1;
 
 /// One signed version of a transaction.

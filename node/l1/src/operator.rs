@@ -10,6 +10,7 @@ use alloy::{
     providers::Provider,
     rpc::types::TransactionRequest,
 };
+use joule_protocol::limits::L1_TRANSACTION_GAS_MAX;
 use thiserror::Error;
 
 use crate::{
@@ -19,8 +20,6 @@ use crate::{
     error::message,
 };
 
-/// Gas that one transaction may ask for, by EIP-7825.
-pub(crate) const TRANSACTION_GAS_MAX: u64 = 1 << 24;
 /// Added to an estimate, percent: the state may have moved when the transaction runs.
 const GAS_MARGIN_PERCENT: u64 = 20;
 const TRANSFER_GAS: u64 = 21_000;
@@ -149,7 +148,7 @@ pub enum SendError {
         got: usize,
     },
     /// It needs more gas than one transaction may ask for.
-    #[error("the transaction needs {got} gas; one may ask for {TRANSACTION_GAS_MAX} (EIP-7825)")]
+    #[error("the transaction needs {got} gas; one may ask for {L1_TRANSACTION_GAS_MAX} (EIP-7825)")]
     TooMuchGas {
         /// Gas needed.
         got: u64,
@@ -253,7 +252,7 @@ impl<S: OutboxStore> Operator<S> {
             Gas::Limit(gas) => gas,
             Gas::Estimate => self.estimate(to, &input).await?,
         };
-        if gas > TRANSACTION_GAS_MAX {
+        if gas > L1_TRANSACTION_GAS_MAX {
             return Err(SendError::TooMuchGas { got: gas });
         }
         let (base_fee, tip) = self.market().await?;
@@ -385,7 +384,7 @@ impl<S: OutboxStore> Operator<S> {
         match self.client.provider().estimate_gas(request).block(BlockId::latest()).await {
             Ok(gas) => {
                 let with_margin = gas.saturating_add(gas / 100 * GAS_MARGIN_PERCENT);
-                Ok(if gas <= TRANSACTION_GAS_MAX { with_margin.min(TRANSACTION_GAS_MAX) } else { gas })
+                Ok(if gas <= L1_TRANSACTION_GAS_MAX { with_margin.min(L1_TRANSACTION_GAS_MAX) } else { gas })
             }
             Err(error) => match Refusal::from_transport(&error) {
                 Some(refusal) => Err(SendError::Refused(refusal)),

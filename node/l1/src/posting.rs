@@ -1,7 +1,8 @@
 //! Batch data on L1: cut into transactions that the network relays, and read back.
 //!
 //! L1 takes a transaction of at most 128 KiB and 2^24 gas (EIP-7825), and charges calldata at least 40 gas for a byte that is not zero
-//! (EIP-7623): a full part costs at most 4.9 million gas, so its size is what binds.
+//! (EIP-7623): a full part costs at most 5.3 million gas, so its size is what binds. The limits are the protocol's, under which every block's
+//! chunk fits one transaction.
 
 use std::ops::Range;
 
@@ -10,11 +11,9 @@ use alloy::{
     sol_types::SolCall,
 };
 use joule_contracts::Rollup;
+use joule_protocol::limits::POST_DATA_BYTES_MAX;
 use thiserror::Error;
 
-/// Bytes of chunks and their lengths in one transaction: 128 KiB less 8 KiB for the call around them and the transaction around that,
-/// which take 0.4 KiB. The rest is for nodes that relay less than the specification lets them.
-pub const PART_BYTES_MAX: usize = (128 - 8) << 10;
 /// Bytes of the length before each chunk.
 const LENGTH_BYTES: usize = 4;
 
@@ -59,7 +58,7 @@ pub fn parts(lengths: impl IntoIterator<Item = usize>) -> Result<Vec<Range<usize
     let mut parts: Vec<Range<usize>> = Vec::new();
     let mut bytes = 0;
     for (index, got) in lengths.into_iter().enumerate() {
-        let most = PART_BYTES_MAX - LENGTH_BYTES;
+        let most = POST_DATA_BYTES_MAX - LENGTH_BYTES;
         if got == 0 {
             return Err(PostingError::EmptyChunk { index });
         }
@@ -67,7 +66,7 @@ pub fn parts(lengths: impl IntoIterator<Item = usize>) -> Result<Vec<Range<usize
             return Err(PostingError::ChunkTooLong { index, most, got });
         }
         let framed = LENGTH_BYTES + got;
-        match parts.last_mut().filter(|_| bytes + framed <= PART_BYTES_MAX) {
+        match parts.last_mut().filter(|_| bytes + framed <= POST_DATA_BYTES_MAX) {
             Some(part) => {
                 part.end = index + 1;
                 bytes += framed;
@@ -152,20 +151,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parts_cover_all_chunks_within_bounds(lengths in prop::collection::vec(1_usize..PART_BYTES_MAX - 3, 0..40)) {
+        fn parts_cover_all_chunks_within_bounds(lengths in prop::collection::vec(1_usize..POST_DATA_BYTES_MAX - 3, 0..40)) {
             let parts = parts(lengths.iter().copied()).expect("each fits");
             let mut next = 0;
             for part in &parts {
                 prop_assert_eq!(part.start, next);
                 next = part.end;
                 let bytes: usize = lengths[part.clone()].iter().map(|length| length + 4).sum();
-                prop_assert!(!part.is_empty() && bytes <= PART_BYTES_MAX);
+                prop_assert!(!part.is_empty() && bytes <= POST_DATA_BYTES_MAX);
             }
             prop_assert_eq!(next, lengths.len());
             // No two neighbours would have fitted together: fees are not paid twice for nothing.
             for pair in parts.windows(2) {
                 let first: usize = lengths[pair[0].clone()].iter().map(|length| length + 4).sum();
-                prop_assert!(first + lengths[pair[1].start] + 4 > PART_BYTES_MAX);
+                prop_assert!(first + lengths[pair[1].start] + 4 > POST_DATA_BYTES_MAX);
             }
         }
 
@@ -180,7 +179,7 @@ mod tests {
             prop_assert_eq!((post.start, post.from), (start, from));
             prop_assert_eq!(post.to(), accumulate(from, chunks.iter().map(Vec::as_slice)));
             prop_assert_eq!(post.chunks.iter().map(|chunk| chunk.to_vec()).collect::<Vec<_>>(), chunks);
-            prop_assert!(gas(&bytes) < crate::operator::TRANSACTION_GAS_MAX);
+            prop_assert!(gas(&bytes) < joule_protocol::limits::L1_TRANSACTION_GAS_MAX);
         }
 
         #[test]
@@ -193,7 +192,7 @@ mod tests {
 
     #[test]
     fn what_no_transaction_carries_is_refused() {
-        let most = PART_BYTES_MAX - 4;
+        let most = POST_DATA_BYTES_MAX - 4;
         assert_eq!(parts([1, most + 1]), Err(PostingError::ChunkTooLong { index: 1, most, got: most + 1 }));
         assert_eq!(parts([0]), Err(PostingError::EmptyChunk { index: 0 }));
         assert_eq!(parts([most, 1]).map(|parts| parts.len()), Ok(2));
