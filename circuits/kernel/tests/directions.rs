@@ -19,7 +19,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("node/l1", &["joule-protocol", "joule-contracts"]),
     ("node/settlement", &["joule-protocol", "joule-committee", "joule-contracts", "joule-l1", "joule-storage"]),
     (
-        "node/proving",
+        "node/operator",
         &[
             "joule-protocol",
             "joule-kernel",
@@ -27,6 +27,9 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "joule-tables",
             "joule-prover-engine",
             "joule-contracts",
+            "joule-committee",
+            "joule-committee-client",
+            "joule-l1",
             "joule-state",
             "joule-storage",
             "joule-settlement",
