@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run -p joule-tables --example prove
 //! cargo run -p joule-tables --example prove -- large proven
+//! RUST_LOG=debug cargo run -p joule-tables --example prove      # what each step of the proof took
 //! ```
 //!
 //! The loop loads, stores (words and bytes), multiplies, compares and branches; it runs until the cpu table is nearly full. The precompiles' tables
@@ -26,8 +27,10 @@ use joule_tables::{
     shape::Shape,
     table::TableName,
 };
+use tracing_subscriber::{EnvFilter, fmt, fmt::format::FmtSpan};
 
 fn main() -> Result<(), Box<dyn Error>> {
+    fmt().with_env_filter(EnvFilter::from_default_env()).with_span_events(FmtSpan::CLOSE).init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let is_given = |name: &str| arguments.iter().any(|argument| argument == name);
     let shape = if is_given("large") { Shape::Large } else { Shape::Small };

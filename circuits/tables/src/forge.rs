@@ -8,9 +8,14 @@
 //! * by a **lookup bus**, when it looks up something that is not a fact,
 //! * by an **exchange bus**, when what it takes and sends, all in all, differs from what the honest trace takes and sends.
 //!
-//! [`catches`] wants every forgery to be caught by *exactly* what it names: were that constraint missing, the forgery would
-//! pass. It also wants every constraint and every bus to be named by some forgery. [`every_cell_counts`] changes one cell at a time
-//! and wants every change caught, except in cells that are listed as free, with the reason.
+//! [`catches`] wants every forgery to be caught by *exactly* what it names, and every constraint and every bus to have a forgery that
+//! it catches *alone*: were it missing, that forgery would pass. Two things help a forger to do nothing else wrong. He may be
+//! [granted](By::Granted) the tokens of an exchange bus: then the tables at its other end play along, as they do for whoever
+//! forges memory too. And what cannot be broken alone is listed as [entangled](Entangled), with the reason; what is
+//! listed must really have no forgery of its own.
+//!
+//! [`every_cell_counts`] changes one cell at a time and wants every change caught, except in cells that are listed as free, with the reason. A
+//! lookup that still asks for a fact does not count as caught: a forger counts it where it is provided.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +28,7 @@ use crate::{
     buses::{self, Bus, Kind},
     check::{Checker, Collect, Instance, Inventory, Trace, code},
     operations::{Operation, Question},
+    trace::TraceError,
 };
 
 /// What catches a forgery: the code of a constraint (the first word of its name), or the name of a bus.
@@ -30,15 +36,25 @@ use crate::{
 pub(crate) enum By {
     Constraint(&'static str),
     Bus(&'static str),
-    /// Several that cannot be broken one without the other.
+    /// A constraint or a bus, though the forger is granted the tokens of the exchange buses in front of it: whatever the table takes and
+    /// sends there, the rest of the witness goes along with it.
+    Granted(&'static [&'static str], &'static str),
+    /// Several, of which this forgery does not break one without the other.
     These(&'static [&'static str]),
 }
 
 impl By {
     fn names(&self) -> BTreeSet<String> {
         match self {
-            Self::Constraint(name) | Self::Bus(name) => BTreeSet::from([(*name).to_owned()]),
+            Self::Constraint(name) | Self::Bus(name) | Self::Granted(_, name) => BTreeSet::from([(*name).to_owned()]),
             Self::These(names) => names.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
+    fn granted(&self) -> &'static [&'static str] {
+        match self {
+            Self::Granted(buses, _) => buses,
+            Self::Constraint(_) | Self::Bus(_) | Self::These(_) => &[],
         }
     }
 }
@@ -53,6 +69,14 @@ pub(crate) struct Forgery {
     what: &'static str,
     forge: Box<Forge>,
     by: By,
+}
+
+/// Constraints and buses that no forgery breaks alone.
+pub(crate) struct Entangled {
+    /// Which.
+    pub(crate) names: &'static [&'static str],
+    /// Why whoever breaks one breaks another.
+    pub(crate) reason: &'static str,
 }
 
 /// A forgery: what the cheat wants, how it changes the honest trace, and what must catch it.
@@ -201,35 +225,65 @@ fn honest_tokens<T: Forgeable>(honest: &Honest<T>, preprocessed: Option<&Trace>)
     net
 }
 
-/// Tries every forgery: each must be caught by exactly what it names, and together they must name every constraint and every bus
-/// that the table sends on or receives from.
+/// Tries every forgery: each must be caught by exactly what it names, and every constraint and every bus that the table sends on or
+/// receives from must catch some forgery alone.
 pub(crate) fn catches<T: Forgeable>(honest: &Honest<T>, forgeries: impl IntoIterator<Item = Forgery>) {
+    catches_but(honest, forgeries, &[]);
+}
+
+/// As [`catches`], but for constraints and buses that are broken in company only. Those must be named by some forgery as well.
+pub(crate) fn catches_but<T: Forgeable>(
+    honest: &Honest<T>,
+    forgeries: impl IntoIterator<Item = Forgery>,
+    entangled: &[Entangled],
+) {
     let preprocessed = honest.table.preprocessed_trace();
     let tokens = honest_tokens(honest, preprocessed.as_ref());
 
     let mut problems = Vec::new();
-    let mut named = BTreeSet::new();
+    let (mut named, mut alone) = (BTreeSet::new(), BTreeSet::new());
     for forgery in forgeries {
+        let granted = forgery.by.granted();
+        for bus in granted {
+            let kind = buses::by_name(bus).expect("declared").kind;
+            assert!(kind == Kind::Exchange, "{bus} has no tokens to grant");
+        }
         let (mut trace, mut public_values) = (honest.trace.clone(), honest.public_values.clone());
         (forgery.forge)(&mut trace, &mut public_values);
         if trace.values == honest.trace.values && public_values == honest.public_values {
             problems.push(format!("\"{}\" changes nothing", forgery.what));
             continue;
         }
-        let caught = broken(honest, preprocessed.as_ref(), &trace, &public_values, &tokens);
+        let mut caught = broken(honest, preprocessed.as_ref(), &trace, &public_values, &tokens);
+        caught.retain(|name| !granted.contains(&name.as_str()));
         let expected = forgery.by.names();
         if caught != expected {
             problems.push(format!("\"{}\" should be caught by {expected:?}, but is by {caught:?}", forgery.what));
+        }
+        if expected.len() == 1 {
+            alone.extend(expected.clone());
         }
         named.extend(expected);
     }
 
     let inventory = Inventory::of(&honest.table);
     let provided = provided(honest, preprocessed.as_ref());
-    let wanted =
-        inventory.codes().into_iter().chain(inventory.buses.keys().copied().filter(|bus| !provided.contains(bus)));
-    problems
-        .extend(wanted.filter(|name| !named.contains(*name)).map(|name| format!("{name} has no forgery against it")));
+    let wanted: BTreeSet<&str> = inventory
+        .codes()
+        .into_iter()
+        .chain(inventory.buses.keys().copied().filter(|bus| !provided.contains(bus)))
+        .collect();
+    let listed: BTreeSet<&str> = entangled.iter().flat_map(|entangled| entangled.names).copied().collect();
+    for name in wanted.union(&listed) {
+        match (named.contains(*name), alone.contains(*name), listed.contains(name)) {
+            _ if !wanted.contains(name) => problems.push(format!("{name} is listed as entangled, and is not there")),
+            (false, ..) => problems.push(format!("{name} has no forgery against it")),
+            (true, true, true) => problems.push(format!("{name} is listed as entangled, but catches a forgery alone")),
+            (true, false, false) => problems.push(format!("{name} catches no forgery alone, and no reason is listed")),
+            (true, true, false) | (true, false, true) => {}
+        }
+    }
+    assert!(entangled.iter().all(|entangled| !entangled.reason.is_empty()), "a reason is a sentence");
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
@@ -256,12 +310,14 @@ pub(crate) struct Free {
     pub(crate) reason: &'static str,
 }
 
-/// Changes every cell of the honest trace in turn, in several ways, and wants each change caught: by a constraint, or because the row's messages
-/// change (the rest of the witness, which is honest, then no longer balances them). Cells listed as free must really be free.
+/// Changes every cell of the honest trace in turn, in several ways, and wants each change caught: by a constraint, by a lookup of what is no
+/// fact, or because the row's tokens or the facts that it provides change (the rest of the witness, which is honest, then no longer balances
+/// them). Cells listed as free must really be free.
 pub(crate) fn every_cell_counts<T: Forgeable>(honest: &Honest<T>, columns: &[String], free: &[Free]) {
     assert_eq!(columns.len(), honest.table.width(), "one name per column");
     let preprocessed = honest.table.preprocessed_trace();
     honest_tokens(honest, preprocessed.as_ref());
+    let provided = provided(honest, preprocessed.as_ref());
     let height = honest.trace.height();
     let mut trace = honest.trace.clone();
     let look = |trace: &Trace, row: usize| {
@@ -279,6 +335,12 @@ pub(crate) fn every_cell_counts<T: Forgeable>(honest: &Honest<T>, columns: &[Str
             instance.evaluate(row, &mut collect);
             holds &= collect.broken.is_empty();
             for (name, fields, count) in collect.messages {
+                let bus = buses::by_name(name).expect("declared");
+                // What the table provides itself is its own statement, whatever the multiplicity.
+                if bus.kind == Kind::Lookup && !provided.contains(name) {
+                    holds &= is_fact(bus, &fields).unwrap_or_else(|| (honest.facts)(bus, &fields));
+                    continue;
+                }
                 let key = (name, fields.iter().map(Felt::as_canonical_u64).collect());
                 *net.entry(key).or_insert(Felt::ZERO) += count;
             }
@@ -336,9 +398,37 @@ pub(crate) fn every_cell_counts<T: Forgeable>(honest: &Honest<T>, columns: &[Str
     assert!(problems.is_empty(), "{problems:#?}");
 }
 
+/// A question about whole words.
+pub(crate) fn question(operation: Operation, left: u32, right: u32) -> Question {
+    Question { operation, offset: 0, left, right }
+}
+
+/// A table that provides ARITHMETIC, with an honest trace of the answers to some questions and of padding.
+pub(crate) fn answering<T>(table: T, fill: Fill, questions: &[Question]) -> Honest<T> {
+    Honest::new(table, fill(questions, (questions.len() + 1).next_power_of_two()).expect("fits"))
+}
+
+/// Fills a table that provides ARITHMETIC.
+pub(crate) type Fill = fn(&[Question], usize) -> Result<Trace, TraceError>;
+
+/// Cells of a row that states a fact to nobody.
+pub(crate) fn unasked(column: &'static str, when: fn(&[Felt]) -> bool) -> Free {
+    Free { column, when, reason: "a fact that nobody looks up may be another true one" }
+}
+
+/// Declares `edit`, which changes one row of a table's trace by the names of its columns.
+macro_rules! edits {
+    ($columns:ident) => {
+        fn edit(trace: &mut $crate::check::Trace, row: usize, change: impl FnOnce(&mut $columns<$crate::Felt>)) {
+            $columns::edit(trace, row, change);
+        }
+    };
+}
+pub(crate) use edits;
+
 /// Fills a table that provides ARITHMETIC with questions, at random and at the edges: the trace must satisfy it, and what it provides must be
 /// the true answers.
-pub(crate) fn answers_are_true<T: Forgeable>(table: T, operations: &[Operation], fill: impl Fn(&[Question]) -> Trace) {
+pub(crate) fn answers_are_true<T: Forgeable>(table: T, fill: Fill, operations: &[Operation]) {
     const EDGES: [u32; 9] = [0, 1, 2, 0x7fff_ffff, 0x8000_0000, 0x8000_0001, 0xffff_0000, 0xffff_fffe, 0xffff_ffff];
     let mut questions = Vec::new();
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -363,7 +453,7 @@ pub(crate) fn answers_are_true<T: Forgeable>(table: T, operations: &[Operation],
             questions.extend((0..100).map(|_| Question { operation, offset, left: random(), right: random() }));
         }
     }
-    let trace = fill(&questions);
+    let trace = fill(&questions, questions.len().next_power_of_two()).expect("fits");
     let instance = Instance { table: &table, preprocessed: None, main: &trace, public_values: &[] };
     let mut collect = Collect::default();
     let mut provided = Vec::new();

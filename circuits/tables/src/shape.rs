@@ -144,3 +144,26 @@ impl core::fmt::Display for Shape {
         formatter.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use joule_machine::layout::{CLOCK_START, CLOCK_STRIDE};
+
+    use super::*;
+
+    /// Gaps between timestamps are checked to be below 2^32, and no clock of any row may be above.
+    #[test]
+    fn the_clock_fits_every_shape() {
+        for shape in [Shape::Tiny, Shape::Small, Shape::Large] {
+            let rows = shape.height(TableName::Cpu) as u64;
+            assert!(u64::from(CLOCK_START) + u64::from(CLOCK_STRIDE) * rows < 1 << 32, "{shape}");
+        }
+    }
+
+    #[test]
+    fn shapes_are_in_order_of_size() {
+        for pair in [Shape::Tiny, Shape::Small, Shape::Large].windows(2) {
+            assert!(TableName::ALL.iter().all(|&table| pair[0].height(table) <= pair[1].height(table)));
+        }
+    }
+}

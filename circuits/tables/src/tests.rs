@@ -33,6 +33,40 @@ pub(crate) fn programs() -> Vec<(String, Image)> {
     programs
 }
 
+/// The README's table of rules speaks of forgeries and tests that are there.
+#[test]
+fn rules_have_the_forgeries_that_the_readme_names() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let (_, table) = readme.split_once("## Rules that a forger tries first").expect("the README has the chapter");
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .skip(2)
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    assert!(rows.len() > 40, "{} rows", rows.len());
+    for row in rows {
+        let [_, place, name] = row[..] else { panic!("{row:?} is no row of three") };
+        let place = root.join("src").join(place);
+        let files: Vec<_> = if place.is_file() {
+            vec![place]
+        } else {
+            ["tests.rs", "forgeries.rs"]
+                .into_iter()
+                .map(|file| place.join(file))
+                .filter(|file| file.is_file())
+                .collect()
+        };
+        let sources: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+        let is_there = match name.strip_prefix('`') {
+            Some(test) => sources.contains(&format!("fn {}()", test.trim_end_matches('`'))),
+            None => sources.contains(&format!("\"{name}\"")),
+        };
+        assert!(is_there, "{files:?} has no \"{name}\"");
+    }
+}
+
 pub(crate) fn run(image: &Image) -> Records {
     record(image, &MachineWitness::default(), Limits::default()).unwrap().1
 }

@@ -3,21 +3,20 @@ use p3_field::PrimeCharacteristicRing;
 use super::{Bitwise, columns::BitwiseColumns, trace::fill};
 use crate::{
     Felt,
-    forge::{By, Free, Honest, answers_are_true, catches, every_cell_counts, forgery},
-    operations::{Operation, Question},
+    forge::{By, Honest, answering, answers_are_true, catches, every_cell_counts, forgery, question, unasked},
+    operations::Operation,
 };
 
 const AND: usize = 0;
 const OR: usize = 1;
 
 fn honest() -> Honest<Bitwise> {
-    let question = |operation, left, right| Question { operation, offset: 0, left, right };
     let questions = [
         question(Operation::And, 0xf0f0_1234, 0x00ff_00ff),
         question(Operation::Or, 0xf0f0_1234, 0x0fff_4321),
         question(Operation::Xor, 0xffff_ffff, 0x8000_0001),
     ];
-    Honest::new(Bitwise, fill(&questions, 4).unwrap())
+    answering(Bitwise, fill, &questions)
 }
 
 #[test]
@@ -61,17 +60,13 @@ fn forgeries_are_caught() {
 
 #[test]
 fn every_cell_is_bound() {
-    let free = ["is_or", "is_xor"].map(|column| Free {
-        column,
-        when: |row| BitwiseColumns::read(row).multiplicity == Felt::ZERO,
-        reason: "a fact that nobody looks up may be another true one",
-    });
+    const COLUMNS: [&str; 10] =
+        ["is_or", "is_xor", "left[0]", "left[1]", "left[2]", "left[3]", "right[0]", "right[1]", "right[2]", "right[3]"];
+    let free = COLUMNS.map(|column| unasked(column, |row| BitwiseColumns::read(row).multiplicity == Felt::ZERO));
     every_cell_counts(&honest(), &BitwiseColumns::names(), &free);
 }
 
 #[test]
 fn random_answers_are_true() {
-    answers_are_true(Bitwise, &[Operation::And, Operation::Or, Operation::Xor], |questions| {
-        fill(questions, questions.len().next_power_of_two()).unwrap()
-    });
+    answers_are_true(Bitwise, fill, &[Operation::And, Operation::Or, Operation::Xor]);
 }

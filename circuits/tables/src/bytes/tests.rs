@@ -1,14 +1,18 @@
 use p3_air::BaseAir;
-use p3_field::PrimeField64;
+use p3_field::{PrimeCharacteristicRing, PrimeField64};
 use p3_matrix::Matrix;
 
-use super::{Bytes, columns::BytesPreprocessed, constraints::HEIGHT, trace::Lookups};
+use super::{
+    Bytes,
+    columns::{BytesColumns, BytesPreprocessed},
+    constraints::HEIGHT,
+    trace::{Lookups, PROVIDED},
+};
 use crate::{
     Felt,
     buses::{self, Bus},
-    check::{Inventory, Sink},
+    check::{Collect, Instance, Inventory, Sink, Trace},
 };
-use p3_field::PrimeCharacteristicRing;
 
 #[test]
 fn facts_are_what_the_claim_says() {
@@ -43,4 +47,27 @@ fn a_lookup_without_a_fact_is_noticed() {
     assert!(!wrong(&buses::AND, &[felt(255), felt(255), felt(255)]));
     assert!(wrong(&buses::AND, &[felt(256), felt(0), felt(0)]));
     assert!(wrong(&buses::AND, &[felt(0), felt(256), felt(0)]));
+}
+
+/// The main columns are nothing but multiplicities: each is what one bus is provided with, so a changed cell is a changed balance.
+#[test]
+fn every_cell_is_bound() {
+    let preprocessed = Bytes.preprocessed_trace().unwrap();
+    let mut trace = Lookups::default().trace();
+    let provided = |trace: &Trace, row: usize| {
+        let mut collect = Collect::default();
+        Instance { table: &Bytes, preprocessed: Some(&preprocessed), main: trace, public_values: &[] }
+            .evaluate(row, &mut collect);
+        assert!(collect.broken.is_empty());
+        collect.messages
+    };
+    for row in (0..HEIGHT).step_by(97) {
+        for (column, bus) in PROVIDED.into_iter().enumerate() {
+            assert_eq!(provided(&trace, row), []);
+            trace.values[row * BytesColumns::WIDTH + column] = Felt::TWO;
+            let [(name, _, count)] = &provided(&trace, row)[..] else { panic!("row {row}: {bus} alone is provided") };
+            assert_eq!((*name, *count), (bus, -Felt::TWO));
+            trace.values[row * BytesColumns::WIDTH + column] = Felt::ZERO;
+        }
+    }
 }

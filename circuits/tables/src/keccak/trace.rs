@@ -43,7 +43,14 @@ pub fn trace(keccaks: &[KeccakEvent], height: usize) -> Result<Trace, TraceError
             }
         }
     }
-    // What χ makes of every two neighbouring rows.
+    behind_chi(&mut values);
+    Ok(RowMajorMatrix::new(values, width))
+}
+
+/// Fills in what χ makes of every two neighbouring rows.
+pub(crate) fn behind_chi(values: &mut [Felt]) {
+    let (width, columns) = (KeccakColumns::<()>::WIDTH, KeccakColumns::numbers());
+    let height = values.len() / width;
     let theta: Vec<[u32; LANES]> =
         values.par_chunks_exact(width).map(|row| bits_to_words(row, columns.theta)).collect();
     values.par_chunks_exact_mut(width).enumerate().for_each(|(index, row)| {
@@ -58,7 +65,6 @@ pub fn trace(keccaks: &[KeccakEvent], height: usize) -> Result<Trace, TraceError
             row[column] = Felt::from_u64(after[0] >> bit & 1);
         }
     });
-    Ok(RowMajorMatrix::new(values, width))
 }
 
 fn bits_to_words(row: &[Felt], columns: [usize; LANES * HALF]) -> [u32; LANES] {
@@ -94,30 +100,70 @@ fn permutation(event: Option<&KeccakEvent>, cells: &mut [Felt]) {
         initial: initial.map(Felt::from_u32),
         ..zero
     };
-    let mut rows = cells.chunks_exact_mut(KeccakColumns::<()>::WIDTH);
-    for constant in constants {
+    for (rows, constant) in cells.chunks_exact_mut(2 * KeccakColumns::<()>::WIDTH).zip(constants) {
+        let round = Round::of(state);
+        round.write(&common, rows);
+        state = round.end(constant);
+    }
+    debug_assert_eq!(constants.len(), ROUNDS);
+}
+
+/// What a round computes, in whole lanes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Round {
+    /// A.
+    pub(crate) state: [u64; LANES],
+    /// The parities of A's columns.
+    pub(crate) parity: [u64; SIDE],
+    /// In front of the lower and of the upper half, column by column.
+    pub(crate) parity_in_front: [[bool; SIDE]; 2],
+    /// A′.
+    pub(crate) theta: [u64; LANES],
+    /// The parities of the columns of A′.
+    pub(crate) theta_parity: [u64; SIDE],
+}
+
+impl Round {
+    /// The round of a state.
+    pub(crate) fn of(state: [u64; LANES]) -> Self {
         let parity: [u64; SIDE] = core::array::from_fn(|x| (0..SIDE).fold(0, |sum, y| sum ^ state[x + SIDE * y]));
         let flip: [u64; SIDE] =
             core::array::from_fn(|x| parity[(x + 4) % SIDE] ^ parity[(x + 1) % SIDE].rotate_left(1));
-        let theta: [u64; LANES] = core::array::from_fn(|lane| state[lane] ^ flip[lane % SIDE]);
-        let theta_parity: [u64; SIDE] = core::array::from_fn(|x| parity[x] ^ flip[x]);
-        for half in 0..2 {
+        Self {
+            state,
+            parity,
+            parity_in_front: [63, 31].map(|bit| parity.map(|lane| lane >> bit & 1 == 1)),
+            theta: core::array::from_fn(|lane| state[lane] ^ flip[lane % SIDE]),
+            theta_parity: core::array::from_fn(|x| parity[x] ^ flip[x]),
+        }
+    }
+
+    /// Writes its two rows, but for what depends on neighbouring rows.
+    pub(crate) fn write(&self, common: &KeccakColumns<Felt>, rows: &mut [Felt]) {
+        for (half, row) in rows.chunks_exact_mut(KeccakColumns::<()>::WIDTH).enumerate() {
             let shift = HALF * half;
             let bit = |lane: u64, z: usize| Felt::from_u64(lane >> (shift + z) & 1);
-            let Some(row) = rows.next() else { return };
             KeccakColumns {
-                pending: if half == 0 { state.map(|lane| Felt::from_u64(lane >> HALF)) } else { [Felt::ZERO; LANES] },
-                before: state.map(|lane| Felt::from_u32((lane >> shift) as u32)),
-                theta: core::array::from_fn(|index| bit(theta[index / HALF], index % HALF)),
-                parity: core::array::from_fn(|index| bit(parity[index / HALF], index % HALF)),
-                theta_parity: core::array::from_fn(|index| bit(theta_parity[index / HALF], index % HALF)),
-                parity_in_front: parity.map(|lane| Felt::from_u64(lane.rotate_right(31 + 32 * (1 - half as u32)) & 1)),
-                ..common
+                pending: if half == 0 {
+                    self.state.map(|lane| Felt::from_u64(lane >> HALF))
+                } else {
+                    [Felt::ZERO; LANES]
+                },
+                before: self.state.map(|lane| Felt::from_u32((lane >> shift) as u32)),
+                theta: core::array::from_fn(|index| bit(self.theta[index / HALF], index % HALF)),
+                parity: core::array::from_fn(|index| bit(self.parity[index / HALF], index % HALF)),
+                theta_parity: core::array::from_fn(|index| bit(self.theta_parity[index / HALF], index % HALF)),
+                parity_in_front: self.parity_in_front[half].map(Felt::from_bool),
+                ..*common
             }
             .write(row);
         }
-        state = chi(&theta);
-        state[0] ^= constant;
     }
-    debug_assert_eq!(constants.len(), ROUNDS);
+
+    /// The state behind the round.
+    pub(crate) fn end(&self, constant: u64) -> [u64; LANES] {
+        let mut state = chi(&self.theta);
+        state[0] ^= constant;
+        state
+    }
 }

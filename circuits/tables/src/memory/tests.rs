@@ -8,7 +8,7 @@ use super::{Memory, columns::MemoryColumns, trace::fill};
 use crate::{
     Felt,
     check::Trace,
-    forge::{By, Free, Honest, catches, every_cell_counts, forgery},
+    forge::{By, Free, Honest, catches, edits, every_cell_counts, forgery},
     trace::low_limb,
 };
 
@@ -39,9 +39,7 @@ fn honest() -> Honest<Memory> {
     Honest::new(Memory, fill(&words, 8).unwrap())
 }
 
-fn edit(trace: &mut Trace, row: usize, change: impl FnOnce(&mut MemoryColumns<Felt>)) {
-    MemoryColumns::edit(trace, row, change);
-}
+edits!(MemoryColumns);
 
 fn set_gap(row: &mut MemoryColumns<Felt>, gap: u32) {
     (row.gap, row.gap_low) = (Felt::from_u32(gap), low_limb(gap));
@@ -70,28 +68,27 @@ fn forgeries_are_caught() {
             forgery(
                 "has a word of the heap twice over",
                 move |t| {
-                    // The touched words of the input must stay, and what follows two words of the heap cannot be input.
+                    // What follows two words of the heap cannot be input, so it must be the last word of all; and the region's last word, so that
+                    // twice its index less the end is above the word before.
+                    (INPUT..PADDING).for_each(|row| clear(t, row));
                     edit(t, HEAP_LAST, |row| {
-                        row.is_heap = two;
-                        set_gap(row, 2 * (HEAP_END / 4 - HEAP_START / 4 - 5));
+                        (row.is_heap, row.index) = (two, Felt::from_u32(HEAP_END / 4 - 1));
+                        set_gap(row, 0);
                     });
+                    edit(t, HEAP, |row| set_gap(row, HEAP_END / 4 - 2 - HEAP_START / 4 - 1));
                 },
-                By::These(&["M1", "M7", "M10"]),
+                By::Granted(&["MEMORY"], "M1"),
             ),
             forgery(
                 "has a word of the input twice over",
                 move |t| {
-                    edit(t, INPUT_LAST, |row| {
-                        row.is_input = two;
-                        set_gap(row, 2 * (INPUT_END / 4 - INPUT_START / 4 - 9));
-                    });
-                    edit(t, INPUT_TOUCHED, |row| {
-                        // The limit is twice the next index less the region's end, which is no gap to be proud of.
-                        let limit = two * Felt::from_u32(INPUT_START / 4 + 8) - Felt::from_u32(INPUT_END / 4);
-                        row.gap = limit - row.index - Felt::ONE;
-                    });
+                    // The region's last word again.
+                    let index = INPUT_END / 4 - 1;
+                    untouched(t, INPUT_LAST, index);
+                    edit(t, INPUT_LAST, |row| row.is_input = two);
+                    edit(t, INPUT_TOUCHED, |row| set_gap(row, INPUT_END / 4 - 2 - (INPUT_START / 4 + 4) - 1));
                 },
-                By::These(&["M2", "RANGE"]),
+                By::Constraint("M2"),
             ),
             forgery(
                 "has a word in both regions",

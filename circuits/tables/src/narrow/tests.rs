@@ -3,8 +3,7 @@ use p3_field::PrimeCharacteristicRing;
 use super::{Narrow, columns::NarrowColumns, trace::fill};
 use crate::{
     Felt,
-    check::Trace,
-    forge::{By, Free, Honest, answers_are_true, catches, every_cell_counts, forgery},
+    forge::{By, Honest, answering, answers_are_true, catches, edits, every_cell_counts, forgery, question, unasked},
     operations::{Operation, Question},
 };
 
@@ -19,24 +18,22 @@ const LH_POSITIVE: usize = 7;
 
 fn honest() -> Honest<Narrow> {
     let (left, right) = (0x8182_7384, 0xa1b2_c3d4);
-    let question = |operation, offset| Question { operation, offset, left, right };
+    let at = |operation, offset| Question { operation, offset, left, right };
     let questions = [
-        question(Operation::LoadByte, 0),
-        question(Operation::LoadByteUnsigned, 3),
-        question(Operation::LoadHalf, 2),
-        question(Operation::LoadHalfUnsigned, 0),
-        question(Operation::StoreByte, 1),
-        question(Operation::StoreHalf, 2),
-        question(Operation::LoadByte, 1),
-        Question { operation: Operation::LoadHalf, offset: 0, left: 0x384, right: 0x384 },
-        question(Operation::StoreByte, 3),
+        at(Operation::LoadByte, 0),
+        at(Operation::LoadByteUnsigned, 3),
+        at(Operation::LoadHalf, 2),
+        at(Operation::LoadHalfUnsigned, 0),
+        at(Operation::StoreByte, 1),
+        at(Operation::StoreHalf, 2),
+        at(Operation::LoadByte, 1),
+        question(Operation::LoadHalf, 0x384, 0x384),
+        at(Operation::StoreByte, 3),
     ];
-    Honest::new(Narrow, fill(&questions, 16).unwrap())
+    answering(Narrow, fill, &questions)
 }
 
-fn edit(trace: &mut Trace, row: usize, change: impl FnOnce(&mut NarrowColumns<Felt>)) {
-    NarrowColumns::edit(trace, row, change);
-}
+edits!(NarrowColumns);
 
 #[test]
 fn forgeries_are_caught() {
@@ -182,13 +179,15 @@ fn forgeries_are_caught() {
 
 #[test]
 fn every_cell_is_bound() {
-    let free = ["is_load_byte", "is_load_byte_unsigned", "is_load_half", "is_load_half_unsigned", "is_store_byte"].map(
-        |column| Free {
-            column,
-            when: |row| NarrowColumns::read(row).multiplicity == Felt::ZERO,
-            reason: "a fact that nobody looks up may be another true one",
-        },
-    );
+    const COLUMNS: [&str; 6] = [
+        "is_load_byte",
+        "is_load_byte_unsigned",
+        "is_load_half",
+        "is_load_half_unsigned",
+        "is_store_byte",
+        "high_byte",
+    ];
+    let free = COLUMNS.map(|column| unasked(column, |row| NarrowColumns::read(row).multiplicity == Felt::ZERO));
     every_cell_counts(&honest(), &NarrowColumns::names(), &free);
 }
 
@@ -202,5 +201,5 @@ fn random_answers_are_true() {
         Operation::StoreByte,
         Operation::StoreHalf,
     ];
-    answers_are_true(Narrow, &operations, |questions| fill(questions, questions.len().next_power_of_two()).unwrap());
+    answers_are_true(Narrow, fill, &operations);
 }

@@ -4,9 +4,10 @@ use super::{Product, columns::ProductColumns, trace::fill};
 use crate::{
     Felt,
     buses::inverse_of_power_of_two,
-    check::Trace,
-    forge::{By, Free, Honest, answers_are_true, catches, every_cell_counts, forgery},
-    operations::{Operation, Question},
+    forge::{
+        By, Free, Honest, answering, answers_are_true, catches, edits, every_cell_counts, forgery, question, unasked,
+    },
+    operations::Operation,
     trace::{limbs, low_limb},
 };
 
@@ -23,7 +24,6 @@ const MULHU_ZERO: usize = 9;
 const MULH_ZERO: usize = 10;
 
 fn honest() -> Honest<Product> {
-    let question = |operation, left, right| Question { operation, offset: 0, left, right };
     let questions = [
         question(Operation::Multiply, 0xdead_beef, 0x1234_5678),
         question(Operation::MultiplyHigh, 0xffff_fffb, 7),
@@ -40,7 +40,7 @@ fn honest() -> Honest<Product> {
         question(Operation::ShiftRight, 0xffff_ffff, 0),
         question(Operation::MultiplyHigh, 0x8000_0000, 0x8000_0000),
     ];
-    Honest::new(Product, fill(&questions, 16).unwrap())
+    answering(Product, fill, &questions)
 }
 
 /// Multiplies the left operand with another factor, and keeps all limbs in step.
@@ -57,9 +57,7 @@ fn set_result(row: &mut ProductColumns<Felt>, result: u32) {
     (row.result, row.result_low) = (Felt::from_u32(result), low_limb(result));
 }
 
-fn edit(trace: &mut Trace, row: usize, change: impl FnOnce(&mut ProductColumns<Felt>)) {
-    ProductColumns::edit(trace, row, change);
-}
+edits!(ProductColumns);
 
 #[test]
 fn forgeries_are_caught() {
@@ -244,11 +242,7 @@ fn forgeries_are_caught() {
 fn every_cell_is_bound() {
     const NUMBERS: [usize; 7] = [0, 1, 2, 3, 4, 5, 6];
     let free = [
-        Free {
-            column: "is_multiply",
-            when: |row| ProductColumns::read(row).multiplicity == Felt::ZERO,
-            reason: "a fact that nobody looks up may be another true one",
-        },
+        unasked("is_multiply", |row| ProductColumns::read(row).multiplicity == Felt::ZERO),
         Free {
             column: "alias_inverse",
             when: |row| {
@@ -283,5 +277,5 @@ fn random_answers_are_true() {
         Operation::ShiftRightArithmetic,
         Operation::LessSigned,
     ];
-    answers_are_true(Product, &operations, |questions| fill(questions, questions.len().next_power_of_two()).unwrap());
+    answers_are_true(Product, fill, &operations);
 }

@@ -8,9 +8,8 @@ use super::{
 use crate::{
     Felt,
     buses::inverse_of_power_of_two,
-    check::Trace,
-    forge::{By, Free, Honest, answers_are_true, catches, every_cell_counts, forgery},
-    operations::{Operation, Question},
+    forge::{By, Honest, answering, answers_are_true, catches, edits, every_cell_counts, forgery, question, unasked},
+    operations::Operation,
     trace::low_limb,
 };
 
@@ -21,10 +20,6 @@ const DIV_POSITIVE: usize = 4;
 const DIV_EQUAL: usize = 5;
 const DIVU_ZERO: usize = 6;
 const MINUS_SEVEN: u32 = 0xffff_fff9;
-
-fn question(operation: Operation, left: u32, right: u32) -> Question {
-    Question { operation, offset: 0, left, right }
-}
 
 fn honest() -> Honest<Quotient> {
     let questions = [
@@ -42,16 +37,14 @@ fn honest() -> Honest<Quotient> {
         question(Operation::Divide, 1, 0x8000_0000),
         question(Operation::Divide, 0, MINUS_SEVEN),
     ];
-    Honest::new(Quotient, fill(&questions, 16).unwrap())
+    answering(Quotient, fill, &questions)
 }
 
 fn set_result(row: &mut QuotientColumns<Felt>, result: u32) {
     (row.result, row.result_low) = (Felt::from_u32(result), low_limb(result));
 }
 
-fn edit(trace: &mut Trace, row: usize, change: impl FnOnce(&mut QuotientColumns<Felt>)) {
-    QuotientColumns::edit(trace, row, change);
-}
+edits!(QuotientColumns);
 
 #[test]
 fn forgeries_are_caught() {
@@ -247,16 +240,12 @@ fn forgeries_are_caught() {
 
 #[test]
 fn every_cell_is_bound() {
-    let free = ["is_remainder"].map(|column| Free {
-        column,
-        when: |row| QuotientColumns::read(row).multiplicity == Felt::ZERO,
-        reason: "a fact that nobody looks up may be another true one",
-    });
+    let free = [unasked("is_remainder", |row| QuotientColumns::read(row).multiplicity == Felt::ZERO)];
     every_cell_counts(&honest(), &QuotientColumns::names(), &free);
 }
 
 #[test]
 fn random_answers_are_true() {
     let operations = [Operation::Divide, Operation::DivideUnsigned, Operation::Remainder, Operation::RemainderUnsigned];
-    answers_are_true(Quotient, &operations, |questions| fill(questions, questions.len().next_power_of_two()).unwrap());
+    answers_are_true(Quotient, fill, &operations);
 }

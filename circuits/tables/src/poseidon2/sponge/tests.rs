@@ -1,6 +1,6 @@
 use joule_machine::{
     Records,
-    layout::{SLOT_PRECOMPILE, SLOT_PRECOMPILE_OUTPUT},
+    layout::{HASH_WORDS_MAX, SLOT_PRECOMPILE, SLOT_PRECOMPILE_OUTPUT},
     poseidon2::{hash_words, to_words},
     records::{Access, HashEvent},
 };
@@ -12,7 +12,7 @@ use super::{Sponge, columns::SpongeColumns, trace::trace};
 use crate::{
     Felt,
     check::Trace,
-    forge::{By, Free, Honest, catches, every_cell_counts, forgery},
+    forge::{By, Entangled, Free, Honest, catches_but, edits, every_cell_counts, forgery},
     poseidon2::{
         permutation::{self, Permutation},
         tree::tests::{is_permutation, messages},
@@ -59,13 +59,7 @@ fn honest() -> Honest<Sponge> {
     Honest::new(Sponge, trace(&hashes, 32).expect("fits")).with_facts(is_permutation)
 }
 
-fn edit(trace: &mut Trace, row: usize, change: impl FnOnce(&mut SpongeColumns<Felt>)) {
-    let width = trace.width;
-    let row = &mut trace.values[row * width..(row + 1) * width];
-    let mut columns = SpongeColumns::read(row);
-    change(&mut columns);
-    columns.write(row);
-}
+edits!(SpongeColumns);
 
 fn permuted(row: &SpongeColumns<Felt>) -> [Felt; 8] {
     use p3_symmetric::Permutation as _;
@@ -97,18 +91,57 @@ fn absorb_last(trace: &mut Trace, row: usize, change: impl FnOnce(&mut SpongeCol
     store(trace, row + 1, digest);
 }
 
+/// Absorbs the words of the blocks from row `first` to row `last` anew, and stores what comes out.
+fn absorb(trace: &mut Trace, first: usize, last: usize) {
+    let mut capacity = None;
+    for row in first..=last {
+        edit(trace, row, |columns| {
+            columns.capacity = capacity.unwrap_or([columns.tag, columns.length, Felt::ZERO, Felt::ZERO]);
+            let state = permuted(columns);
+            columns.output = core::array::from_fn(|index| state[if row == last { index } else { 4 + index }]);
+            capacity = Some(columns.output);
+        });
+    }
+    store(trace, last + 1, capacity.expect("a hash has a block"));
+}
+
+/// Makes the last hash one of `length` words, as far as its columns say.
+fn set_length(trace: &mut Trace, length: u32) {
+    for row in LAST_HASH..PADDING {
+        edit(trace, row, |row| {
+            row.length = Felt::from_u32(length);
+            if row.is_store[0] == Felt::ONE {
+                row.argument = row.length;
+            } else if row.is_store[3] == Felt::ONE {
+                row.argument = Felt::from_u32(HASH_WORDS_MAX) - row.length;
+            }
+        });
+    }
+}
+
+const LAST_HASH: usize = 11;
 const PADDING: usize = 17;
 
 #[test]
 fn forgeries_are_caught() {
     let one = Felt::ONE;
-    catches(
+    // Whatever else is hashed and stored, memory and registers may hold.
+    const MEMORY_FOLLOWS: &[&str] = &["TRANSFER", "MEMORY"];
+    let by = |name| By::Granted(MEMORY_FOLLOWS, name);
+    let other_words = || event(1_000, 1, &[1, 2, 3, 4, 5, 7], 0x50_0000);
+    catches_but(
         &honest(),
         [
             forgery(
-                "serves a call half",
-                |t| edit(t, 0, |row| row.is_first = Felt::TWO),
-                By::These(&["CALL", "S1", "S4"]),
+                "has a third word twice, and no fourth",
+                |t| {
+                    edit(t, LAST_HASH + 1, |row| {
+                        row.has = [1, 1, 2, 0].map(Felt::from_u32);
+                        row.words = [9, 9, 0, 0].map(Felt::from_u32);
+                    });
+                    absorb(t, LAST_HASH, LAST_HASH + 1);
+                },
+                by("S1"),
             ),
             forgery(
                 "is a block and a part of the digest at once",
@@ -121,15 +154,11 @@ fn forgeries_are_caught() {
                 },
                 By::These(&["CALL", "PERMUTATION", "S10", "S16", "S17", "S18", "S2", "S7", "S8"]),
             ),
+            forgery("touches memory without hashing", |t| edit(t, PADDING + 2, |row| row.has[0] = Felt::ONE), by("S3")),
             forgery(
-                "takes a call without absorbing",
-                |t| edit(t, PADDING + 2, |row| row.is_first = Felt::ONE),
-                By::These(&["CALL", "S15", "S3", "S6"]),
-            ),
-            forgery(
-                "starts in the middle",
+                "starts in the middle, without a call",
                 |t| edit(t, 0, |row| row.is_first = Felt::ZERO),
-                By::These(&["S4", "CALL"]),
+                By::Granted(&["CALL"], "S4"),
             ),
             forgery(
                 "ends in the middle",
@@ -141,70 +170,90 @@ fn forgeries_are_caught() {
                 By::These(&["CALL", "MEMORY", "S20", "S5", "S8", "TRANSFER"]),
             ),
             forgery(
-                "stops absorbing and stores nothing",
+                "goes on with a hash that no call began",
                 |t| {
-                    edit(t, 11, |row| {
+                    edit(t, LAST_HASH, |row| {
                         row.is_absorb = Felt::ZERO;
                         row.is_first = Felt::ZERO;
                         row.has = [Felt::ZERO; 4];
                     })
                 },
-                By::These(&["S6", "CALL", "TRANSFER"]),
+                By::Granted(&["CALL", "TRANSFER"], "S6"),
             ),
             forgery(
                 "stores a digest of nothing",
-                |t| edit(t, PADDING + 1, |row| row.is_store[3] = Felt::ONE),
-                By::These(&["S21", "S7", "TRANSFER"]),
-            ),
-            forgery(
-                "leaves an element unstored",
-                |t| edit(t, 4, |row| row.is_store[2] = Felt::ZERO),
-                By::These(&["MEMORY", "S21", "S7", "TRANSFER"]),
+                |t| {
+                    edit(t, PADDING + 1, |row| {
+                        row.is_store[3] = Felt::ONE;
+                        row.argument = Felt::from_u32(HASH_WORDS_MAX);
+                    })
+                },
+                by("S7"),
             ),
             forgery(
                 "stores the digest elsewhere",
-                |t| (3..6).for_each(|row| edit(t, row, |row| row.output_address += Felt::from_u32(64))),
-                By::These(&["S8", "TRANSFER", "S21"]),
-            ),
-            forgery(
-                "skips words",
-                |t| edit(t, 0, |row| row.done = Felt::from_u32(4)),
-                By::These(&["S9", "S11", "TRANSFER"]),
-            ),
-            forgery(
-                "hashes under another tag",
-                |t| absorb_last(t, 6, |row| row.capacity[0] += Felt::ONE),
-                By::These(&["S10", "TRANSFER"]),
-            ),
-            forgery(
-                "absorbs a block twice",
                 |t| {
-                    edit(t, 1, |row| {
-                        row.done = Felt::ZERO;
-                        row.has = [Felt::ONE; 4];
-                    })
+                    for row in LAST_HASH + 2..PADDING {
+                        edit(t, row, |row| {
+                            row.output_address += Felt::from_u32(64);
+                            row.argument += row.is_store[1] * Felt::from_u32(64);
+                        });
+                    }
                 },
-                By::These(&["S11", "S16", "TRANSFER"]),
+                by("S8"),
+            ),
+            forgery(
+                "skips the first words",
+                |t| {
+                    set_length(t, 12);
+                    (LAST_HASH..LAST_HASH + 2).for_each(|row| edit(t, row, |row| row.done += Felt::from_u32(4)));
+                    absorb(t, LAST_HASH, LAST_HASH + 1);
+                },
+                by("S9"),
+            ),
+            forgery("hashes under another tag", |t| absorb_last(t, 6, |row| row.capacity[0] += Felt::ONE), by("S10")),
+            forgery(
+                "skips a word between blocks",
+                |t| {
+                    edit(t, LAST_HASH + 1, |row| {
+                        row.done = Felt::from_u32(5);
+                        (row.has[3], row.words[3]) = (Felt::ZERO, Felt::ZERO);
+                    });
+                    absorb(t, LAST_HASH, LAST_HASH + 1);
+                },
+                by("S11"),
             ),
             forgery(
                 "starts over between blocks",
                 |t| absorb_last(t, 1, |row| row.capacity = [1, 6, 0, 0].map(Felt::from_u32)),
-                By::These(&["S12", "TRANSFER"]),
+                by("S12"),
             ),
             forgery(
                 "leaves a hole in a block",
-                |t| edit(t, 1, |row| row.has = [1, 0, 1, 0].map(Felt::from_u32)),
-                By::These(&["S13", "S17", "TRANSFER"]),
+                |t| {
+                    absorb_last(t, 1, |row| {
+                        row.has = [1, 0, 1, 0].map(Felt::from_u32);
+                        row.words = [5, 0, 6, 0].map(Felt::from_u32);
+                    })
+                },
+                by("S13"),
             ),
             forgery(
                 "skips the end of a block",
-                |t| edit(t, 0, |row| row.has[3] = Felt::ZERO),
-                By::These(&["S14", "S17", "TRANSFER"]),
+                |t| {
+                    edit(t, LAST_HASH, |row| (row.has[3], row.words[3]) = (Felt::ZERO, Felt::ZERO));
+                    absorb(t, LAST_HASH, LAST_HASH + 1);
+                },
+                by("S14"),
             ),
             forgery(
                 "appends an empty block",
-                |t| edit(t, 1, |row| row.has = [Felt::ZERO; 4]),
-                By::These(&["S15", "S16", "S17", "TRANSFER"]),
+                |t| {
+                    set_length(t, 4);
+                    edit(t, LAST_HASH + 1, |row| (row.has, row.words) = ([Felt::ZERO; 4], [Felt::ZERO; 4]));
+                    absorb(t, LAST_HASH, LAST_HASH + 1);
+                },
+                by("S15"),
             ),
             forgery(
                 "leaves out the last word",
@@ -214,23 +263,11 @@ fn forgeries_are_caught() {
                         row.words[1] = Felt::ZERO;
                     })
                 },
-                By::These(&["S16", "TRANSFER"]),
+                by("S16"),
             ),
-            forgery(
-                "pads with something else",
-                |t| absorb_last(t, 1, |row| row.words[3] = Felt::ONE),
-                By::These(&["S17", "TRANSFER"]),
-            ),
-            forgery(
-                "stores another digest",
-                |t| store(t, 2, [5; 4].map(Felt::from_u32)),
-                By::These(&["S18", "TRANSFER"]),
-            ),
-            forgery(
-                "stores another word",
-                |t| edit(t, 2, |row| row.words[2] += Felt::ONE),
-                By::These(&["S19", "TRANSFER"]),
-            ),
+            forgery("pads with something else", |t| absorb_last(t, 1, |row| row.words[3] = Felt::ONE), by("S17")),
+            forgery("stores another digest", |t| store(t, 2, [5; 4].map(Felt::from_u32)), by("S18")),
+            forgery("stores another word", |t| edit(t, 2, |row| row.words[2] += Felt::ONE), by("S19")),
             forgery(
                 "stores an element that is not the digest's",
                 |t| {
@@ -239,32 +276,64 @@ fn forgeries_are_caught() {
                         row.words[2] += Felt::ONE;
                     })
                 },
-                By::These(&["S20", "TRANSFER"]),
+                by("S20"),
             ),
-            forgery(
-                "reads another length",
-                move |t| edit(t, 2, |row| row.argument -= one),
-                By::These(&["S21", "MEMORY"]),
-            ),
+            forgery("reads another length", move |t| edit(t, 2, |row| row.argument -= one), by("S21")),
             forgery(
                 "hashes more words than there may be",
                 |t| {
-                    (11..17).for_each(|row| {
-                        edit(t, row, |row| {
-                            row.length = Felt::from_u32(4097);
-                            row.argument = if row.is_store[0] == Felt::ONE {
-                                row.length
-                            } else if row.is_store[3] == Felt::ONE {
-                                -Felt::ONE
-                            } else {
-                                row.argument
-                            };
-                        })
+                    set_length(t, 4_097);
+                    absorb(t, LAST_HASH, LAST_HASH + 1);
+                },
+                // 4,097 words would have their blocks, and then S16 held.
+                By::These(&["RANGE", "S16", "MEMORY", "TRANSFER"]),
+            ),
+            forgery(
+                "reads an argument that was left later",
+                |t| edit(t, 2, |row| row.gap_low += Felt::from_u32(1 << 16)),
+                By::Bus("RANGE"),
+            ),
+            forgery(
+                "reads an argument that was left at another time",
+                move |t| {
+                    edit(t, 2, |row| {
+                        row.previous_timestamp -= one;
+                        row.gap_low += one;
                     })
                 },
-                By::These(&["RANGE", "S10", "S16", "MEMORY"]),
+                By::Bus("MEMORY"),
             ),
-            forgery("permutes wrongly", store_output, By::These(&["PERMUTATION", "TRANSFER"])),
+            forgery("permutes wrongly", store_output, by("PERMUTATION")),
+            forgery(
+                "hashes other words than memory holds",
+                move |t| {
+                    let other = trace(&[other_words()], 32).expect("fits");
+                    t.values[..6 * t.width].copy_from_slice(&other.values[..6 * other.width]);
+                },
+                By::Bus("TRANSFER"),
+            ),
+            forgery(
+                "serves a call that nobody made",
+                |t| {
+                    for row in 0..6 {
+                        edit(t, row, |row| {
+                            row.clock += Felt::from_u32(4);
+                            row.gap_low += (row.is_store[0] + row.is_store[1] + row.is_store[2]) * Felt::from_u32(4);
+                        });
+                    }
+                },
+                by("CALL"),
+            ),
+        ],
+        &[
+            Entangled {
+                names: &["S2"],
+                reason: "both kinds of row say what their neighbours are, and one row has one neighbour on each side",
+            },
+            Entangled {
+                names: &["S5"],
+                reason: "what goes on behind the last row goes on in the first, which begins another hash",
+            },
         ],
     );
 }
