@@ -1,0 +1,34 @@
+//! `joule-testnet`: the whole network in one command.
+
+mod client;
+mod demo;
+mod inference;
+mod network;
+mod report;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// A Joule network on this machine: an L1 with the contracts, a sequencer, a committee of five, proofs, wallets and a worker.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs everything once, from deposits to a claimed withdrawal, and then keeps serving wallets.
+    Demo(demo::Arguments),
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match cli.command {
+        Command::Demo(arguments) => runtime.block_on(demo::run(arguments)),
+    }
+}
