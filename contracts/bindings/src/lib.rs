@@ -52,6 +52,11 @@ mod generated {
         TimelockController,
         "../artefacts/TimelockController.json"
     );
+    alloy::sol!(
+        #[sol(rpc, all_derives)]
+        Groth16Verifier,
+        "../artefacts/Groth16Verifier.json"
+    );
     #[cfg(feature = "testing")]
     alloy::sol!(
         #[sol(rpc, all_derives)]
@@ -66,6 +71,6 @@ mod generated {
     );
 }
 
-pub use generated::{Bridge, DataCommittee, Escape, Rollup, TimelockController, VerifierRouter};
+pub use generated::{Bridge, DataCommittee, Escape, Groth16Verifier, Rollup, TimelockController, VerifierRouter};
 #[cfg(feature = "testing")]
 pub use generated::{Probe, TestVerifier};

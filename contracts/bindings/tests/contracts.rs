@@ -4,5 +4,6 @@ mod suite {
     mod artefacts;
     mod encodings;
     mod network;
+    mod settlement;
     mod support;
 }
