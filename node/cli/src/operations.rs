@@ -25,7 +25,7 @@ struct Operations {
 ///
 /// # Errors
 /// The listener's.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     node: Arc<SequencerNode>,
     metrics: Metrics,
@@ -44,7 +44,7 @@ pub async fn serve(
 ///
 /// # Errors
 /// What the system says.
-pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+pub(crate) async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 

@@ -86,6 +86,14 @@ impl Sequencer {
         self.pool.insert(transaction, account, self.config.base_fee)
     }
 
+    /// Takes back a transaction that the mempool log has.
+    ///
+    /// # Errors
+    /// As [`Pool::restore`], with nothing changed.
+    pub fn restore(&mut self, transaction: CheckedTransaction, account: &Account) -> Result<Admitted, PoolRefusal> {
+        self.pool.restore(transaction, account)
+    }
+
     /// The mempool log has `arrival`: what comes from now on is later.
     pub fn arrived(&mut self, arrival: u64) {
         self.pool.arrived(arrival);

@@ -284,17 +284,38 @@ impl Pool {
             return Err(PoolRefusal::GapsFull { got: nonce, expected, limit: self.limits.gapped_max });
         }
 
+        Ok(self.place(transaction, account.nonce))
+    }
+
+    /// Takes back a transaction that has been acknowledged before: the mempool log has it. What the pool would refuse today was good then (a deposit
+    /// may have been undone, and will come again), so only a used nonce keeps it out.
+    ///
+    /// # Errors
+    /// `Known` and `NonceTooLow`, with the pool as it was.
+    pub fn restore(&mut self, transaction: CheckedTransaction, account: &Account) -> Result<Admitted, PoolRefusal> {
+        let (hash, nonce) = (transaction.hash(), transaction.nonce());
+        if self.places.contains_key(&hash) {
+            return Err(PoolRefusal::Known { hash });
+        }
+        if nonce < account.nonce {
+            return Err(Refusal::NonceTooLow { got: nonce, expected: account.nonce }.into());
+        }
+        Ok(self.place(transaction, account.nonce))
+    }
+
+    fn place(&mut self, transaction: CheckedTransaction, account_nonce: u64) -> Admitted {
+        let (hash, nonce, address) = (transaction.hash(), transaction.nonce(), transaction.sender());
         let arrival = self.next_arrival;
         self.next_arrival += 1;
         self.edit(&address, |sender, places| {
-            let mut removed = sender.catch_up(account.nonce);
+            let mut removed = sender.catch_up(account_nonce);
             let old = sender.waiting.insert(nonce, Waiting { transaction, arrival });
             removed.extend(old.map(|old| old.transaction.hash()));
             forget(places, &removed);
             places.insert(hash, (address, nonce));
             Admitted { arrival, removed }
         })
-        .map_or_else(|| unreachable!("a sender with a transaction is kept"), Ok)
+        .expect("a sender with a transaction is kept")
     }
 
     /// Changes a sender and keeps everything that is derived from it in step. `None` if the sender is gone afterwards.

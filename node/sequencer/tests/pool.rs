@@ -225,6 +225,19 @@ fn a_parked_sender_waits_for_money_and_then_for_nothing() {
 }
 
 #[test]
+fn what_was_acknowledged_comes_back_whatever_the_account_has() {
+    let mut pool = Pool::new(limits());
+    let poor = Account { nonce: 2, balance: 0 };
+    for nonce in 0..20 {
+        let result = pool.restore(transfer(0, nonce, 1, 1), &poor);
+        assert_eq!(result.is_ok(), nonce >= 2, "{nonce}");
+    }
+    assert_eq!(pool.executable(), 18);
+    let known = transfer(0, 5, 1, 1);
+    assert_eq!(pool.restore(known.clone(), &poor), Err(PoolRefusal::Known { hash: known.hash() }));
+}
+
+#[test]
 fn envelopes_are_checked_before_anything_else() {
     let bytes = sign_call(CHAIN_ID, &key(0), 0, 100, &Address([9; 20]), 1, None);
     let other = CheckedTransaction::check(&bytes, CHAIN_ID + 1);
