@@ -25,6 +25,7 @@ pub use artefact::{ArtefactError, ArtefactStore};
 pub use batch::{BatchProof, Step};
 pub use cut::{Block, CutError, Cutter, Segment};
 pub use engine::{Engine, EngineError, SegmentInput, TableArtefact, description};
+pub use joule_recursion::profile::Profile;
 pub use keys::{CacheFolder, CacheFolderError};
 pub use progress::{Progress, Silent};
 pub use task::{Prover, Task, TaskError, TaskKind, Verifier};
