@@ -1,0 +1,653 @@
+//! Who works on what, whose result counts, and who is owed how much: `(state, event) -> actions`.
+//!
+//! * A task is given to one prover at a time, the earliest deadline first, to whoever waits with the fewest leases. One that falls silent loses the task to the
+//!   next, and may still be the first to deliver: results count in the order in which they were verified, whoever's lease has lapsed.
+//! * Nothing is believed: a result counts once it is verified, and a wrong one costs its prover its standing and nobody else anything.
+//! * Each task is paid once, to the prover whose result was accepted, by one transfer that is signed and written down before it is sent.
+//!
+//! The state is a function of the events alone: no clock, no randomness, no I/O. An event that is refused changes nothing, and is not written down.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use joule_protocol::{Address, Amount};
+use thiserror::Error;
+
+use crate::{
+    event::{Action, Alarm, Entry, Event},
+    ledger::Ledger,
+    standing::Standing,
+    task::{ArtefactId, Capabilities, Lease, LeaseId, ProverId, Task, TaskId},
+};
+
+/// The rules that a coordinator goes by. Provers learn them from their leases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// How often a prover says that it is at work.
+    pub heartbeat_ms: u32,
+    /// Heartbeats that may be missed in a row.
+    pub missed_max: u32,
+    /// How long an offer waits for the prover's signature.
+    pub offer_ms: u32,
+    /// A lease's length in hundredths of the time that the prover says the work takes it.
+    pub lease_percent: u32,
+    /// How long a prover that failed a task is not offered it again.
+    pub retry_ms: u32,
+    /// Leases that one prover holds at a time, whatever it says it can do.
+    pub leases_of_prover_max: usize,
+    /// Leases that one task may have had at once, lapsed ones included; the oldest lapsed one is forgotten for the next.
+    pub leases_of_task_max: usize,
+    /// Tasks that wait or are worked on.
+    pub tasks_max: usize,
+    /// Provers that are known. The least recently seen one without leases is forgotten for the next.
+    pub provers_max: usize,
+    /// A payee is paid when it is owed this much.
+    pub payout_min: Amount,
+    /// Payouts that ride in one batch.
+    pub payouts_max: usize,
+    /// Provers that must blame a task's input before somebody is called.
+    pub blames_max: usize,
+}
+
+impl Default for Rules {
+    /// Numbers for segments of half a minute to a few minutes.
+    fn default() -> Self {
+        Self {
+            heartbeat_ms: 5_000,
+            missed_max: 3,
+            offer_ms: 10_000,
+            lease_percent: 250,
+            retry_ms: 60_000,
+            leases_of_prover_max: 2,
+            leases_of_task_max: 8,
+            tasks_max: 16_384,
+            provers_max: 4_096,
+            payout_min: 1,
+            payouts_max: 64,
+            blames_max: 3,
+        }
+    }
+}
+
+/// Why an event is not taken. The state is as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refused {
+    /// No such task.
+    #[error("there is no task {0:?}: it was withdrawn, or done and paid")]
+    UnknownTask(TaskId),
+    /// No such prover.
+    #[error("prover {0:?} has not joined")]
+    UnknownProver(ProverId),
+    /// No such lease.
+    #[error("there is no lease {0:?}: its task is done or withdrawn, or it ended")]
+    UnknownLease(LeaseId),
+    /// Too many tasks.
+    #[error("{limit} tasks are open, and no more are taken")]
+    TooManyTasks {
+        /// The limit.
+        limit: usize,
+    },
+    /// Too many provers.
+    #[error("{limit} provers are known and at work, and no more are taken")]
+    TooManyProvers {
+        /// The limit.
+        limit: usize,
+    },
+    /// The prover has as many leases as it may.
+    #[error("the prover holds {held} leases, and may hold {limit}")]
+    TooManyLeases {
+        /// Leases it holds.
+        held: usize,
+        /// Leases it may hold.
+        limit: usize,
+    },
+    /// The prover's standing is too low.
+    #[error("the prover is suspended until {until_ms}: its standing is {score}, and {needed} is needed")]
+    Suspended {
+        /// Until when, in Unix milliseconds.
+        until_ms: u64,
+        /// Its score.
+        score: i32,
+        /// The score it is held to.
+        needed: i32,
+    },
+    /// The lease is not at the point where this can happen.
+    #[error("the lease is {state}, and {event} belongs to another point of its life")]
+    OutOfOrder {
+        /// Where the lease is.
+        state: &'static str,
+        /// What was tried.
+        event: &'static str,
+    },
+    /// Another result of this lease is being verified.
+    #[error("result {pending:?} of this lease is being verified")]
+    ResultPending {
+        /// The result.
+        pending: ArtefactId,
+    },
+    /// No such payout, or not in the state for this.
+    #[error("payout {0} is not waiting for this")]
+    PayoutOutOfOrder(u64),
+    /// A payout was signed before, with another nonce: both could be paid.
+    #[error("payout {payout} was signed with nonce {expected}; a transaction with nonce {got} would pay it twice")]
+    PayoutNonce {
+        /// The payout.
+        payout: u64,
+        /// The nonce it was signed with.
+        expected: u64,
+        /// The other nonce.
+        got: u64,
+    },
+    /// Time went backwards.
+    #[error("the event is of {got}, and one of {latest} was taken before it")]
+    TimeRunsBackwards {
+        /// Of the event.
+        got: u64,
+        /// Of the latest.
+        latest: u64,
+    },
+}
+
+/// Where a lease is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Waiting for the prover's signature.
+    Offered,
+    /// The task is this prover's alone.
+    Live,
+    /// The task is free for others; a result still counts if it is the first.
+    Lapsed,
+}
+
+impl Phase {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Offered => "offered",
+            Self::Live => "live",
+            Self::Lapsed => "lapsed",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct LeaseState {
+    lease: Lease,
+    phase: Phase,
+    beaten_ms: u64,
+    /// The result that is being verified.
+    pending: Option<ArtefactId>,
+}
+
+#[derive(Clone, Debug)]
+struct TaskState {
+    task: Task,
+    leases: Vec<LeaseId>,
+    /// Who failed it, and when.
+    failed: BTreeMap<ProverId, u64>,
+    blamed: BTreeSet<ProverId>,
+    is_late: bool,
+}
+
+#[derive(Clone, Debug)]
+struct ProverState {
+    capabilities: Capabilities,
+    standing: Standing,
+    /// Since when it waits for a task.
+    asked_ms: Option<u64>,
+    seen_ms: u64,
+}
+
+/// The coordinator's state.
+#[derive(Clone, Debug)]
+pub struct Coordinator {
+    rules: Rules,
+    tasks: BTreeMap<TaskId, TaskState>,
+    /// Open tasks by deadline.
+    queue: BTreeSet<(u64, TaskId)>,
+    leases: BTreeMap<LeaseId, LeaseState>,
+    provers: BTreeMap<ProverId, ProverState>,
+    ledger: Ledger,
+    serial: u64,
+    latest_ms: u64,
+}
+
+impl Coordinator {
+    /// A coordinator that has seen nothing.
+    #[must_use]
+    pub const fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            tasks: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            leases: BTreeMap::new(),
+            provers: BTreeMap::new(),
+            ledger: Ledger::new(),
+            serial: 0,
+            latest_ms: 0,
+        }
+    }
+
+    /// What was accepted, what is owed, what was paid.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Tasks that are neither done nor withdrawn.
+    #[must_use]
+    pub fn open_tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Open tasks of each kind that no prover works on: what an autoscaler looks at.
+    pub fn waiting_tasks(&self) -> impl Iterator<Item = &Task> {
+        self.tasks.values().filter(|state| !self.is_worked_on(state)).map(|state| &state.task)
+    }
+
+    /// A prover's standing, if it is known.
+    #[must_use]
+    pub fn standing(&self, prover: &ProverId) -> Option<&Standing> {
+        self.provers.get(prover).map(|state| &state.standing)
+    }
+
+    /// Where a prover is paid, if it is known.
+    #[must_use]
+    pub fn payout_of(&self, prover: &ProverId) -> Option<Address> {
+        self.provers.get(prover).map(|state| state.capabilities.payout)
+    }
+
+    /// Whose lease it is.
+    #[must_use]
+    pub fn holder(&self, lease: &LeaseId) -> Option<ProverId> {
+        self.leases.get(lease).map(|state| state.lease.prover)
+    }
+
+    /// The lease, if it has not ended.
+    #[must_use]
+    pub fn lease(&self, lease: &LeaseId) -> Option<&Lease> {
+        self.leases.get(lease).map(|state| &state.lease)
+    }
+
+    /// Leases that a prover holds: offered to it or live.
+    #[must_use]
+    pub fn leases_of(&self, prover: &ProverId) -> usize {
+        self.leases.values().filter(|state| state.lease.prover == *prover && state.phase != Phase::Lapsed).count()
+    }
+
+    /// Takes an event, and says what is to be done. Write the event down before doing it if it [must last](Event::must_last).
+    ///
+    /// # Errors
+    /// [`Refused`]: nothing has changed, and nothing is to be written down.
+    pub fn apply(&mut self, entry: &Entry) -> Result<Vec<Action>, Refused> {
+        let now = entry.now_ms;
+        if now < self.latest_ms {
+            return Err(Refused::TimeRunsBackwards { got: now, latest: self.latest_ms });
+        }
+        let mut actions = Vec::new();
+        match &entry.event {
+            Event::Started => self.start(now, &mut actions),
+            Event::Published(task) => self.publish(task, &mut actions)?,
+            Event::Withdrawn(task) => self.withdraw(*task, &mut actions)?,
+            Event::Collected(task) => self.ledger.collect(*task)?,
+            Event::Joined(prover, capabilities) => self.join(now, *prover, capabilities)?,
+            Event::Asked(prover) => self.ask(now, *prover)?,
+            Event::Left(prover) => self.prover(prover)?.asked_ms = None,
+            Event::Signed(lease) => self.sign(now, *lease)?,
+            Event::Beaten(lease) => self.beat(now, *lease)?,
+            Event::Returned(lease) => self.give_back(*lease)?,
+            Event::Failed(lease, blames_input) => self.fail(now, *lease, *blames_input, &mut actions)?,
+            Event::Delivered(lease, result) => self.deliver(now, *lease, *result, &mut actions)?,
+            Event::Judged(lease, result, is_good) => self.judge(now, *lease, *result, *is_good, &mut actions)?,
+            Event::Ticked => {}
+            Event::PayoutsOpened => {
+                self.ledger.plan(self.rules.payout_min, self.rules.payouts_max, &mut actions);
+            }
+            Event::PayoutSigned(payout, nonce, transaction) => {
+                self.ledger.sign(*payout, *nonce, transaction, &mut actions)?;
+            }
+            Event::PayoutIncluded(payout) => self.ledger.include(*payout)?,
+        }
+        self.latest_ms = now;
+        self.lapse(now, &mut actions);
+        self.assign(now, &mut actions);
+        Ok(actions)
+    }
+
+    /// Leases that wait for their prover's signature.
+    fn offers(&self) -> impl Iterator<Item = (&LeaseId, &LeaseState)> {
+        self.leases.iter().filter(|(_, state)| state.phase == Phase::Offered)
+    }
+
+    fn prover(&mut self, prover: &ProverId) -> Result<&mut ProverState, Refused> {
+        self.provers.get_mut(prover).ok_or(Refused::UnknownProver(*prover))
+    }
+
+    fn lease_mut(&mut self, lease: LeaseId) -> Result<&mut LeaseState, Refused> {
+        self.leases.get_mut(&lease).ok_or(Refused::UnknownLease(lease))
+    }
+
+    fn is_worked_on(&self, state: &TaskState) -> bool {
+        state.leases.iter().any(|lease| self.leases[lease].phase != Phase::Lapsed)
+    }
+
+    /// Connections are gone and with them whoever waited; what was being verified, signed or sent is so again. Leases go on from now.
+    fn start(&mut self, now: u64, actions: &mut Vec<Action>) {
+        self.provers.values_mut().for_each(|state| state.asked_ms = None);
+        let offers: Vec<_> = self.offers().map(|(id, _)| *id).collect();
+        for offer in offers {
+            let _: Result<LeaseState, Refused> = self.end(offer);
+        }
+        for (id, state) in &mut self.leases {
+            state.beaten_ms = now;
+            if let Some(result) = state.pending {
+                actions.push(Action::Verify(*id, Box::new(self.tasks[&state.lease.task].task.clone()), result));
+            }
+        }
+        self.ledger.resume(actions);
+    }
+
+    fn publish(&mut self, task: &Task, actions: &mut Vec<Action>) -> Result<(), Refused> {
+        let id = task.id();
+        // The same work asked for twice is done once.
+        if let Some(result) = self.ledger.accepted(&id) {
+            actions.push(Action::Done(id, result));
+            return Ok(());
+        }
+        if self.tasks.contains_key(&id) {
+            return Ok(());
+        }
+        if self.tasks.len() >= self.rules.tasks_max {
+            return Err(Refused::TooManyTasks { limit: self.rules.tasks_max });
+        }
+        self.queue.insert((task.deadline_ms, id));
+        let state = TaskState {
+            task: task.clone(),
+            leases: Vec::new(),
+            failed: BTreeMap::new(),
+            blamed: BTreeSet::new(),
+            is_late: false,
+        };
+        self.tasks.insert(id, state);
+        Ok(())
+    }
+
+    /// Takes a task off the books, and tells everybody who is at it.
+    fn close(&mut self, task: TaskId, except: Option<LeaseId>, actions: &mut Vec<Action>) -> Option<Task> {
+        let state = self.tasks.remove(&task)?;
+        self.queue.remove(&(state.task.deadline_ms, task));
+        for id in state.leases {
+            let Some(lease) = self.leases.remove(&id) else { continue };
+            if Some(id) != except {
+                actions.push(Action::Stop(lease.lease.prover, id));
+            }
+        }
+        Some(state.task)
+    }
+
+    fn withdraw(&mut self, task: TaskId, actions: &mut Vec<Action>) -> Result<(), Refused> {
+        match self.close(task, None, actions) {
+            Some(_) => Ok(()),
+            // Done already: it is paid all the same, and nobody waits for the result.
+            None => self.ledger.collect(task),
+        }
+    }
+
+    fn join(&mut self, now: u64, prover: ProverId, capabilities: &Capabilities) -> Result<(), Refused> {
+        if let Some(known) = self.provers.get_mut(&prover) {
+            known.capabilities = capabilities.clone();
+            known.seen_ms = now;
+            return Ok(());
+        }
+        if self.provers.len() >= self.rules.provers_max {
+            // Standing that is worse than a newcomer's is worth remembering longest: forgetting it would wash it off.
+            let idle = self.provers.iter().filter(|(id, state)| {
+                state.asked_ms.is_none() && !state.standing.is_suspended(now) && self.leases_of(id) == 0
+            });
+            let forgotten = idle.min_by_key(|(id, state)| (!state.standing.is_clean(), state.seen_ms, **id));
+            let forgotten = *forgotten.ok_or(Refused::TooManyProvers { limit: self.rules.provers_max })?.0;
+            self.provers.remove(&forgotten);
+        }
+        let state = ProverState {
+            capabilities: capabilities.clone(),
+            standing: Standing::default(),
+            asked_ms: None,
+            seen_ms: now,
+        };
+        self.provers.insert(prover, state);
+        Ok(())
+    }
+
+    fn ask(&mut self, now: u64, prover: ProverId) -> Result<(), Refused> {
+        let held = self.leases_of(&prover);
+        let limit = self.rules.leases_of_prover_max;
+        let state = self.prover(&prover)?;
+        if state.standing.is_suspended(now) {
+            return Err(state.standing.refusal());
+        }
+        let limit = limit.min(state.capabilities.parallel.into());
+        if held >= limit {
+            return Err(Refused::TooManyLeases { held, limit });
+        }
+        state.seen_ms = now;
+        state.asked_ms.get_or_insert(now);
+        Ok(())
+    }
+
+    fn sign(&mut self, now: u64, id: LeaseId) -> Result<(), Refused> {
+        let state = self.lease_mut(id)?;
+        if state.phase != Phase::Offered {
+            return Err(Refused::OutOfOrder { state: state.phase.name(), event: "a signature" });
+        }
+        state.phase = Phase::Live;
+        state.beaten_ms = now;
+        Ok(())
+    }
+
+    fn beat(&mut self, now: u64, id: LeaseId) -> Result<(), Refused> {
+        let state = self.lease_mut(id)?;
+        if state.phase == Phase::Offered {
+            return Err(Refused::OutOfOrder { state: state.phase.name(), event: "a heartbeat" });
+        }
+        // A lapsed lease does not come back to life by a beat, since the task may be somebody else's by now; its result still counts.
+        state.beaten_ms = now;
+        let prover = state.lease.prover;
+        if let Some(state) = self.provers.get_mut(&prover) {
+            state.seen_ms = now;
+        }
+        Ok(())
+    }
+
+    /// Ends a lease.
+    fn end(&mut self, id: LeaseId) -> Result<LeaseState, Refused> {
+        let state = self.leases.remove(&id).ok_or(Refused::UnknownLease(id))?;
+        if let Some(task) = self.tasks.get_mut(&state.lease.task) {
+            task.leases.retain(|lease| *lease != id);
+        }
+        Ok(state)
+    }
+
+    fn give_back(&mut self, id: LeaseId) -> Result<(), Refused> {
+        if let Some(pending) = self.lease_mut(id)?.pending {
+            return Err(Refused::ResultPending { pending });
+        }
+        self.end(id).map(drop)
+    }
+
+    fn fail(&mut self, now: u64, id: LeaseId, blames_input: bool, actions: &mut Vec<Action>) -> Result<(), Refused> {
+        if let Some(pending) = self.lease_mut(id)?.pending {
+            return Err(Refused::ResultPending { pending });
+        }
+        let lease = self.end(id)?.lease;
+        if let Some(state) = self.provers.get_mut(&lease.prover) {
+            state.standing.failed(now);
+        }
+        let Some(task) = self.tasks.get_mut(&lease.task) else { return Ok(()) };
+        task.failed.insert(lease.prover, now);
+        if blames_input && task.blamed.insert(lease.prover) && task.blamed.len() == self.rules.blames_max {
+            actions.push(Action::Alarm(lease.task, Alarm::InputBlamed));
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, now: u64, id: LeaseId, result: ArtefactId, actions: &mut Vec<Action>) -> Result<(), Refused> {
+        let state = self.lease_mut(id)?;
+        match (state.phase, state.pending) {
+            (Phase::Offered, _) => {
+                return Err(Refused::OutOfOrder { state: state.phase.name(), event: "a result" });
+            }
+            // Delivered twice, because the first answer was lost.
+            (_, Some(pending)) if pending == result => return Ok(()),
+            (_, Some(pending)) => return Err(Refused::ResultPending { pending }),
+            (Phase::Live | Phase::Lapsed, None) => {}
+        }
+        state.pending = Some(result);
+        state.beaten_ms = now;
+        let task = state.lease.task;
+        actions.push(Action::Verify(id, Box::new(self.tasks[&task].task.clone()), result));
+        Ok(())
+    }
+
+    fn judge(
+        &mut self,
+        now: u64,
+        id: LeaseId,
+        result: ArtefactId,
+        is_good: bool,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Refused> {
+        let state = self.lease_mut(id)?;
+        if state.pending != Some(result) {
+            return Err(Refused::OutOfOrder { state: state.phase.name(), event: "a verdict" });
+        }
+        let lease = state.lease;
+        let prover = self.provers.get_mut(&lease.prover);
+        if is_good {
+            prover.into_iter().for_each(|state| state.standing.accepted());
+            self.close(lease.task, Some(id), actions);
+            self.ledger.accept(lease.task, result, lease.payout, lease.price);
+            actions.push(Action::Done(lease.task, result));
+        } else {
+            prover.into_iter().for_each(|state| state.standing.refused(now));
+            self.end(id)?;
+            if let Some(task) = self.tasks.get_mut(&lease.task) {
+                task.failed.insert(lease.prover, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Leases that were not signed, kept alive or finished in time lapse, and deadlines that pass are noticed.
+    fn lapse(&mut self, now: u64, actions: &mut Vec<Action>) {
+        let offer_ms = u64::from(self.rules.offer_ms);
+        let unsigned = self.offers().filter(|(_, state)| now >= state.lease.granted_ms + offer_ms);
+        let unsigned: Vec<_> = unsigned.map(|(id, state)| (*id, state.lease)).collect();
+        for (id, lease) in unsigned {
+            // Nothing was agreed, so nothing is held against anybody; but somebody else is asked next.
+            let _: Result<LeaseState, Refused> = self.end(id);
+            if let Some(task) = self.tasks.get_mut(&lease.task) {
+                task.failed.insert(lease.prover, now);
+            }
+        }
+        let silence = u64::from(self.rules.heartbeat_ms) * u64::from(self.rules.missed_max);
+        for state in self.leases.values_mut() {
+            // A result that is being verified is not the prover's to hurry.
+            let is_at_work = state.phase == Phase::Live && state.pending.is_none();
+            if !is_at_work || (now < state.beaten_ms + silence && now < state.lease.deadline_ms) {
+                continue;
+            }
+            state.phase = Phase::Lapsed;
+            if let Some(task) = self.tasks.get_mut(&state.lease.task) {
+                task.failed.insert(state.lease.prover, now);
+            }
+            if let Some(prover) = self.provers.get_mut(&state.lease.prover) {
+                prover.standing.missed(now);
+            }
+        }
+        let late = self.queue.range(..(now, TaskId([0; 32])));
+        for (_, id) in late {
+            let state = self.tasks.get_mut(id).expect("the queue names open tasks");
+            if !state.is_late {
+                state.is_late = true;
+                actions.push(Action::Alarm(*id, Alarm::Late));
+            }
+        }
+    }
+
+    /// Gives waiting provers what they can do, the earliest deadline first.
+    fn assign(&mut self, now: u64, actions: &mut Vec<Action>) {
+        let mut waiting: BTreeMap<ProverId, usize> = BTreeMap::new();
+        for (id, state) in &self.provers {
+            if state.asked_ms.is_some() && !state.standing.is_suspended(now) {
+                waiting.insert(*id, self.leases_of(id));
+            }
+        }
+        let queue: Vec<TaskId> = if waiting.is_empty() {
+            return;
+        } else {
+            self.queue.iter().map(|(_, id)| *id).collect()
+        };
+        for id in queue {
+            if waiting.is_empty() {
+                return;
+            }
+            let state = &self.tasks[&id];
+            if self.is_worked_on(state) {
+                continue;
+            }
+            let may_retry = |prover: &ProverId| {
+                state.failed.get(prover).is_none_or(|failed| now >= failed + u64::from(self.rules.retry_ms))
+            };
+            let able = waiting.iter().filter(|(prover, _)| may_retry(prover)).filter_map(|(prover, held)| {
+                let known = &self.provers[prover];
+                let milliseconds = known.capabilities.milliseconds_for(&state.task)?;
+                let order = (*held, core::cmp::Reverse(known.standing.score()), known.asked_ms, *prover);
+                Some((order, milliseconds))
+            });
+            let Some(((.., prover), milliseconds)) = able.min() else { continue };
+            waiting.remove(&prover);
+            self.grant(now, id, prover, milliseconds, actions);
+        }
+    }
+
+    fn grant(&mut self, now: u64, task: TaskId, prover: ProverId, milliseconds: u32, actions: &mut Vec<Action>) {
+        self.make_room(task);
+        let known = self.provers.get_mut(&prover).expect("it waits, so it is known");
+        known.asked_ms = None;
+        let state = self.tasks.get_mut(&task).expect("it is open");
+        // Never shorter than what silence alone would take to notice.
+        let length = (u64::from(milliseconds) * u64::from(self.rules.lease_percent) / 100)
+            .max(u64::from(self.rules.heartbeat_ms) * u64::from(self.rules.missed_max));
+        self.serial += 1;
+        let lease = Lease {
+            task,
+            prover,
+            payout: known.capabilities.payout,
+            price: state.task.price,
+            granted_ms: now,
+            deadline_ms: now + length,
+            heartbeat_ms: self.rules.heartbeat_ms,
+            serial: self.serial,
+        };
+        let id = lease.id();
+        state.leases.push(id);
+        self.leases.insert(id, LeaseState { lease, phase: Phase::Offered, beaten_ms: now, pending: None });
+        actions.push(Action::Offer(Box::new(lease), Box::new(state.task.clone())));
+    }
+
+    /// Forgets the oldest lapsed lease of a task that has too many. One whose result is being verified stays.
+    fn make_room(&mut self, task: TaskId) {
+        let state = &self.tasks[&task];
+        if state.leases.len() < self.rules.leases_of_task_max {
+            return;
+        }
+        let is_idle = |lease: &&LeaseId| self.leases[*lease].pending.is_none();
+        if let Some(oldest) = state.leases.iter().find(is_idle).copied() {
+            let _: Result<LeaseState, Refused> = self.end(oldest);
+        }
+    }
+
+    /// What is owed to an address: accepted and not yet in a block.
+    #[must_use]
+    pub fn owed(&self, payee: &Address) -> Amount {
+        self.ledger.owed(payee)
+    }
+}

@@ -1,0 +1,142 @@
+//! The engine's provers and verifiers, as the network wants them.
+
+use joule_prover_engine::{self as engine, Prover, Verifier};
+
+use crate::{
+    serve::Judge,
+    task::{CircuitsId, Task, TaskKind},
+    work::{Labour, LabourError},
+};
+
+/// An engine's prover or verifier at work for the network.
+#[derive(Clone, Copy, Debug)]
+pub struct ByEngine<T>(pub T);
+
+impl From<TaskKind> for engine::TaskKind {
+    fn from(kind: TaskKind) -> Self {
+        match kind {
+            TaskKind::Segment => Self::Segment,
+            TaskKind::Merge => Self::Merge,
+            TaskKind::Wrap => Self::Wrap,
+        }
+    }
+}
+
+impl From<engine::CircuitsDigest> for CircuitsId {
+    fn from(digest: engine::CircuitsDigest) -> Self {
+        Self(digest.0)
+    }
+}
+
+impl<P: Prover + 'static> Labour for ByEngine<P> {
+    fn prove(&self, task: &Task, inputs: &[Vec<u8>]) -> Result<Vec<u8>, LabourError> {
+        let work = match (task.kind, inputs) {
+            (TaskKind::Segment, [input]) => engine::Task::Segment { input },
+            (TaskKind::Merge, [left]) => engine::Task::Merge { left, right: None },
+            (TaskKind::Merge, [left, right]) => engine::Task::Merge { left, right: Some(right) },
+            (TaskKind::Wrap, [merged]) => engine::Task::Wrap { merged },
+            (kind, inputs) => {
+                return Err(LabourError::Input(format!("a {kind} task does not take {} inputs", inputs.len())));
+            }
+        };
+        self.0.prove(work).map_err(|error| match error.is_input() {
+            true => LabourError::Input(error.to_string()),
+            false => LabourError::Machine(error.to_string()),
+        })
+    }
+}
+
+impl<V: Verifier + 'static> Judge for ByEngine<V> {
+    fn judge(&self, task: &Task, result: &[u8]) -> Result<(), String> {
+        let statement = self.0.verify(task.kind.into(), result).map_err(|error| error.to_string())?;
+        if statement == task.statement {
+            Ok(())
+        } else {
+            Err(format!("it proves {statement:?}, and {:?} is wanted", task.statement))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use joule_protocol::{Digest, Hash, PublicValues};
+    use joule_prover_engine::{CircuitsDigest, Profile, TaskError, WireError};
+
+    use super::*;
+    use crate::task::ArtefactId;
+
+    /// Says what it was asked, and verifies whatever starts with a number.
+    struct Echo;
+
+    impl Prover for Echo {
+        fn profile(&self) -> Profile {
+            Profile::Fast
+        }
+
+        fn circuits(&self) -> CircuitsDigest {
+            CircuitsDigest([1; 32])
+        }
+
+        fn prove(&self, task: engine::Task<'_>) -> Result<Vec<u8>, TaskError> {
+            Ok(match task {
+                engine::Task::Segment { input } => [b"s", input].concat(),
+                engine::Task::Merge { left, right } => [b"m", left, right.unwrap_or(b"-")].concat(),
+                engine::Task::Wrap { merged } => [b"w", merged].concat(),
+            })
+        }
+    }
+
+    fn statement(to: u8) -> PublicValues {
+        PublicValues { program: Digest::EMPTY, chain_id: 1, from: Hash::ZERO, to: Hash([to; 32]) }
+    }
+
+    impl Verifier for Echo {
+        fn verify_segment(&self, result: &[u8]) -> Result<PublicValues, WireError> {
+            Ok(statement(result[0]))
+        }
+
+        fn verify_merge(&self, _: &[u8]) -> Result<PublicValues, WireError> {
+            Err(WireError::Refused("no".to_owned()))
+        }
+
+        fn verify_wrap(&self, _: &[u8]) -> Result<PublicValues, WireError> {
+            Err(WireError::NoWrapKey)
+        }
+    }
+
+    fn task(kind: TaskKind, inputs: usize) -> Task {
+        Task {
+            kind,
+            shape: 0,
+            statement: statement(5),
+            circuits: CircuitsDigest([1; 32]).into(),
+            inputs: vec![ArtefactId::default(); inputs],
+            input_bytes: vec![1; inputs],
+            deadline_ms: 0,
+            price: 0,
+        }
+    }
+
+    #[test]
+    fn tasks_reach_the_engine_as_what_they_are() {
+        let prove = |kind, inputs: &[&[u8]]| {
+            let inputs: Vec<Vec<u8>> = inputs.iter().map(|input| input.to_vec()).collect();
+            ByEngine(Echo).prove(&task(kind, inputs.len()), &inputs)
+        };
+        assert_eq!(prove(TaskKind::Segment, &[b"1"]).unwrap(), b"s1");
+        assert_eq!(prove(TaskKind::Merge, &[b"1", b"2"]).unwrap(), b"m12");
+        assert_eq!(prove(TaskKind::Merge, &[b"1"]).unwrap(), b"m1-");
+        assert_eq!(prove(TaskKind::Wrap, &[b"1"]).unwrap(), b"w1");
+        assert!(matches!(prove(TaskKind::Wrap, &[b"1", b"2"]), Err(LabourError::Input(_))));
+    }
+
+    /// A true proof of something else is no result.
+    #[test]
+    fn the_statement_must_be_the_one_asked_for() {
+        let judge = |kind, result: &[u8]| ByEngine(Echo).judge(&task(kind, 1), result);
+        assert_eq!(judge(TaskKind::Segment, &[5]), Ok(()));
+        assert!(judge(TaskKind::Segment, &[6]).is_err());
+        assert!(judge(TaskKind::Merge, &[5]).is_err());
+        assert!(judge(TaskKind::Wrap, &[5]).is_err());
+    }
+}

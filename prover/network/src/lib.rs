@@ -1,0 +1,45 @@
+//! How machines share the proving of a batch.
+//!
+//! A **coordinator** has tasks (segments, merges, wraps) and no proving hardware; **provers** connect to it over libp2p, say what they can do, and take leases. The core is
+//! [`Coordinator`], a state machine over [`Event`]s without clock, randomness or I/O; [`EventLog`] is its memory; [`ArtefactFolder`] holds inputs and results by
+//! digest; [`serve`] and [`work`] put them on a network.
+//!
+//! Nobody is trusted. A result counts when it is verified against the statement that its task asks for; a wrong one costs its prover standing. A prover that falls
+//! silent loses its task to the next, and its result still counts if it is the first. Accepted work is paid once: see [`ledger::Ledger`].
+//!
+//! | part | in memory | on the disk | how it recovers |
+//! |---|---|---|---|
+//! | coordinator | tasks, leases, standings, ledger | the log of events | replays the log, then asks again for whatever was under way |
+//! | artefacts | nothing | a file each, partial ones beside them | transfers go on where they stopped |
+//! | prover | its leases | inputs and results | delivers what it has finished, claims anew |
+
+pub mod coordinator;
+pub mod event;
+pub mod ledger;
+pub mod log;
+pub mod message;
+pub mod standing;
+pub mod store;
+pub mod task;
+pub mod wire;
+
+#[cfg(feature = "engine")]
+mod engine;
+mod keys;
+mod serve;
+mod transport;
+mod work;
+
+pub use coordinator::{Coordinator, Refused, Rules};
+#[cfg(feature = "engine")]
+pub use engine::ByEngine;
+pub use event::{Action, Alarm, Entry, Event};
+pub use keys::{Identity, KeyError};
+pub use log::{EventLog, LogError};
+pub use serve::{CoordinatorHandle, Judge, Notice, ServeError, ServeOptions, Status, serve};
+pub use standing::Standing;
+pub use store::{ArtefactFolder, StoreError};
+pub use task::{
+    Ability, ArtefactId, Capabilities, CircuitsId, Lease, LeaseId, ProverId, Signed, Task, TaskId, TaskKind,
+};
+pub use work::{Labour, LabourError, WorkError, WorkOptions, WorkSummary, work};

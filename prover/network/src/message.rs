@@ -1,0 +1,204 @@
+//! What coordinator and prover say to each other: one question and one answer, each bounded.
+//!
+//! The prover asks all questions. It connects, says what it can do, asks for work; the answer is a lease that the coordinator has signed, or a time to wait.
+//! It signs, fetches the inputs chunk by chunk, beats while it works, sends the result chunk by chunk, and says that it is there.
+
+use crate::{
+    store::CHUNK_BYTES_MAX,
+    task::{ArtefactId, Capabilities, Lease, LeaseId, Signed, Task},
+    wire::{Reader, Wire, WireError, put_bytes},
+};
+
+/// Bytes of the longest question or answer: a chunk and what is around it.
+pub const MESSAGE_BYTES_MAX: usize = CHUNK_BYTES_MAX + 4_096;
+
+/// Bytes of a reason in words.
+pub const REASON_BYTES_MAX: usize = 1_024;
+
+/// What a prover asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// This is what I can do.
+    Join(Capabilities),
+    /// I want work.
+    Ask,
+    /// I take the lease; this is my signature under it.
+    Sign(LeaseId, Signed),
+    /// I am still at it.
+    Beat(LeaseId),
+    /// I give it back.
+    Return(LeaseId),
+    /// I could not do it; the flag says that the input is to blame.
+    Fail(LeaseId, bool),
+    /// Send me this part of an artefact.
+    Fetch(ArtefactId, u64),
+    /// How much of my lease's result of so many bytes do you have?
+    Offset(LeaseId, ArtefactId, u64),
+    /// Here is a part of it: total length, offset, bytes.
+    Chunk(LeaseId, ArtefactId, u64, u64, Vec<u8>),
+    /// All of it is there: verify it.
+    Deliver(LeaseId, ArtefactId),
+    /// How do I stand?
+    Standing,
+}
+
+/// What a coordinator answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Good.
+    Done,
+    /// This is your lease, with the coordinator's signature, and the task.
+    Offer(Box<(Lease, Signed, Task)>),
+    /// There is nothing for you now; ask again after so many milliseconds.
+    Wait(u32),
+    /// The lease is over: stop working on it.
+    Stop,
+    /// A part of an artefact; empty behind its end.
+    Chunk(Vec<u8>),
+    /// So many bytes of the result are here.
+    Offset(u64),
+    /// Score, score needed, suspended until (Unix milliseconds), what is owed.
+    Standing(i32, i32, u64, u128),
+    /// No, for this reason.
+    No(String),
+}
+
+impl Wire for Question {
+    const WHAT: &'static str = "question";
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Join(capabilities) => {
+                out.push(0);
+                capabilities.write(out);
+            }
+            Self::Ask => out.push(1),
+            Self::Sign(lease, signed) => {
+                out.push(2);
+                lease.write(out);
+                signed.write(out);
+            }
+            Self::Beat(lease) => {
+                out.push(3);
+                lease.write(out);
+            }
+            Self::Return(lease) => {
+                out.push(4);
+                lease.write(out);
+            }
+            Self::Fail(lease, blames_input) => {
+                out.push(5);
+                lease.write(out);
+                out.push((*blames_input).into());
+            }
+            Self::Fetch(artefact, offset) => {
+                out.push(6);
+                artefact.write(out);
+                out.extend_from_slice(&offset.to_be_bytes());
+            }
+            Self::Offset(lease, artefact, length) => {
+                out.push(7);
+                lease.write(out);
+                artefact.write(out);
+                out.extend_from_slice(&length.to_be_bytes());
+            }
+            Self::Chunk(lease, artefact, length, offset, bytes) => {
+                out.push(8);
+                lease.write(out);
+                artefact.write(out);
+                out.extend_from_slice(&length.to_be_bytes());
+                out.extend_from_slice(&offset.to_be_bytes());
+                put_bytes(out, bytes);
+            }
+            Self::Deliver(lease, artefact) => {
+                out.push(9);
+                lease.write(out);
+                artefact.write(out);
+            }
+            Self::Standing => out.push(10),
+        }
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, WireError> {
+        Ok(match input.u8()? {
+            0 => Self::Join(Capabilities::read(input)?),
+            1 => Self::Ask,
+            2 => Self::Sign(LeaseId::read(input)?, Signed::read(input)?),
+            3 => Self::Beat(LeaseId::read(input)?),
+            4 => Self::Return(LeaseId::read(input)?),
+            5 => Self::Fail(LeaseId::read(input)?, input.flag()?),
+            6 => Self::Fetch(ArtefactId::read(input)?, input.u64()?),
+            7 => Self::Offset(LeaseId::read(input)?, ArtefactId::read(input)?, input.u64()?),
+            8 => {
+                let (lease, artefact) = (LeaseId::read(input)?, ArtefactId::read(input)?);
+                let (length, offset) = (input.u64()?, input.u64()?);
+                Self::Chunk(lease, artefact, length, offset, input.bytes("bytes of a chunk", CHUNK_BYTES_MAX)?.to_vec())
+            }
+            9 => Self::Deliver(LeaseId::read(input)?, ArtefactId::read(input)?),
+            10 => Self::Standing,
+            got => return Err(WireError::Unknown { what: Self::WHAT, got }),
+        })
+    }
+}
+
+impl Wire for Answer {
+    const WHAT: &'static str = "answer";
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Done => out.push(0),
+            Self::Offer(offer) => {
+                out.push(1);
+                let (lease, signed, task) = &**offer;
+                lease.write(out);
+                signed.write(out);
+                task.write(out);
+            }
+            Self::Wait(milliseconds) => {
+                out.push(2);
+                out.extend_from_slice(&milliseconds.to_be_bytes());
+            }
+            Self::Stop => out.push(3),
+            Self::Chunk(bytes) => {
+                out.push(4);
+                put_bytes(out, bytes);
+            }
+            Self::Offset(offset) => {
+                out.push(5);
+                out.extend_from_slice(&offset.to_be_bytes());
+            }
+            Self::Standing(score, needed, until_ms, owed) => {
+                out.push(6);
+                out.extend_from_slice(&score.to_be_bytes());
+                out.extend_from_slice(&needed.to_be_bytes());
+                out.extend_from_slice(&until_ms.to_be_bytes());
+                out.extend_from_slice(&owed.to_be_bytes());
+            }
+            Self::No(reason) => {
+                out.push(7);
+                let mut end = reason.len().min(REASON_BYTES_MAX);
+                while !reason.is_char_boundary(end) {
+                    end -= 1;
+                }
+                put_bytes(out, &reason.as_bytes()[..end]);
+            }
+        }
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, WireError> {
+        Ok(match input.u8()? {
+            0 => Self::Done,
+            1 => Self::Offer(Box::new((Lease::read(input)?, Signed::read(input)?, Task::read(input)?))),
+            2 => Self::Wait(input.u32()?),
+            3 => Self::Stop,
+            4 => Self::Chunk(input.bytes("bytes of a chunk", CHUNK_BYTES_MAX)?.to_vec()),
+            5 => Self::Offset(input.u64()?),
+            6 => {
+                let signed = |input: &mut Reader<'_>| input.array().map(i32::from_be_bytes);
+                Self::Standing(signed(input)?, signed(input)?, input.u64()?, input.u128()?)
+            }
+            7 => Self::No(input.text("bytes of a reason", REASON_BYTES_MAX)?),
+            got => return Err(WireError::Unknown { what: Self::WHAT, got }),
+        })
+    }
+}
