@@ -3,10 +3,14 @@
 use std::{collections::BTreeMap, fmt::Write as _, time::Instant};
 
 use anyhow::{Context, ensure};
-use joule_machine::{Cost, Limits, Profile, kernel_image, profile_calls, run as run_image};
+use joule_machine::{Cost, Limits, Profile, Witness, kernel_image, profile_calls, record, run as run_image};
+use joule_protocol::gas_of;
+use joule_state::witness_segment;
+use joule_tables::{rows::RowCounts, shape::Shape};
+use joule_workload::{Chain, Extreme, GENESIS_SECONDS};
 use serde::Serialize;
 
-use crate::sample::Sample;
+use crate::sample::{BASE_FEE, Sample, machine_witness};
 
 /// The routine of the image that is one transaction.
 const TRANSACTION_ROUTINE: &str = "joule_kernel::transaction::execute";
@@ -15,7 +19,8 @@ const TRANSACTION_ROUTINE: &str = "joule_kernel::transaction::execute";
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   joule-prover trace --payments 800
-  joule-prover trace --payments 64 --block 8 --json")]
+  joule-prover trace --payments 64 --block 8 --json
+  joule-prover trace --extremes")]
 pub(crate) struct Arguments {
     /// How many payments: of eight, three are transfers, two redeem a voucher, and one each posts, claims and settles a job.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=20_000))]
@@ -29,9 +34,110 @@ pub(crate) struct Arguments {
     /// The seed of keys.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Instead of payments, blocks full of one sort of call each, at their worst: what the gas of a call follows.
+    #[arg(long, conflicts_with_all = ["payments", "block", "wallets", "seed"])]
+    extremes: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// How full a run makes the smallest shape that holds it.
+#[derive(Serialize)]
+struct Fit {
+    /// None if no shape holds it.
+    shape: Option<String>,
+    cycles: u32,
+    /// The table with the least room left, and how much of the largest shape's it takes.
+    fullest: &'static str,
+    fullest_percent: f64,
+    rows: BTreeMap<&'static str, usize>,
+}
+
+impl Fit {
+    fn of(witness: &Witness) -> anyhow::Result<Self> {
+        let (outcome, records) = record(kernel_image(), witness, Limits::default()).context("running the image")?;
+        ensure!(outcome.exit_code == 0, "the image halts with {}", outcome.exit_code);
+        let counts = RowCounts::of(kernel_image(), &records);
+        let shape = Shape::ALL.into_iter().find(|shape| counts.check(*shape).is_ok());
+        let largest = shape.unwrap_or(Shape::ALL[Shape::ALL.len() - 1]);
+        let share = |(table, rows)| (100.0 * rows as f64 / largest.height(table) as f64, table);
+        // The same in every run: they say nothing of this one.
+        let varying = counts.iter().filter(|(table, _)| !matches!(table.as_str(), "image" | "bytes" | "output"));
+        let (fullest_percent, fullest) =
+            varying.map(share).max_by(|left, right| left.0.total_cmp(&right.0)).context("there are tables")?;
+        Ok(Self {
+            shape: shape.map(|shape| shape.to_string()),
+            cycles: outcome.cycles,
+            fullest: fullest.as_str(),
+            fullest_percent,
+            rows: counts.iter().map(|(table, rows)| (table.as_str(), rows)).collect(),
+        })
+    }
+}
+
+/// A block full of one sort of call.
+#[derive(Serialize)]
+struct ExtremeReport {
+    block: String,
+    gas_per_call: u64,
+    requests: usize,
+    transactions: usize,
+    chunk_bytes: usize,
+    fit: Fit,
+}
+
+fn extremes(json: bool) -> anyhow::Result<()> {
+    let mut reports = Vec::new();
+    for extreme in Extreme::ALL {
+        let mut chain = Chain::new(Chain::test_genesis());
+        let now = GENESIS_SECONDS + 60;
+        let blocks = extreme.blocks(1, &chain.genesis, now, BASE_FEE);
+        for offer in &blocks.setup {
+            chain.block(now, BASE_FEE, &offer.requests, &offer.transactions).context("a block before the full one")?;
+        }
+        let (from, mut tree) = (*chain.execution.checkpoint(), chain.execution.tree().clone());
+        let full = &blocks.full;
+        let block = chain
+            .block(blocks.full_timestamp, BASE_FEE, &full.requests, &full.transactions)
+            .context("the full block")?;
+        let (requests, transactions) = (block.items.requests.len(), block.items.transactions.len());
+        let (witness, _) = witness_segment(&mut tree, chain.genesis.chain_id, &from, &[block.items])
+            .context("witnessing the full block")?;
+        reports.push(ExtremeReport {
+            block: format!("{extreme:?}"),
+            gas_per_call: gas_of(extreme.kind()),
+            requests,
+            transactions,
+            chunk_bytes: block.sealed.block.chunk.bytes().len(),
+            fit: Fit::of(&machine_witness(witness))?,
+        });
+    }
+    if json {
+        println!("{}", serde_json::to_string_pretty(&reports)?);
+        return Ok(());
+    }
+    println!(
+        "{:<18} {:>8} {:>8} {:>8} {:>10} {:>10} {:>6} {:>6}  fullest table",
+        "block full of", "gas each", "requests", "calls", "cycles", "cycles/call", "bytes", "%"
+    );
+    for report in &reports {
+        let (fit, calls) = (&report.fit, report.requests + report.transactions);
+        println!(
+            "{:<18} {:>8} {:>8} {:>8} {:>10} {:>10} {:>6} {:>6.1}  {} of {}",
+            report.block,
+            report.gas_per_call,
+            report.requests,
+            report.transactions,
+            fit.cycles,
+            fit.cycles / (calls as u32).max(1),
+            report.chunk_bytes,
+            fit.fullest_percent,
+            fit.fullest,
+            fit.shape.as_deref().unwrap_or("no shape"),
+        );
+    }
+    Ok(())
 }
 
 /// What one segment cost.
@@ -46,6 +152,8 @@ struct Report {
     memory_pages: u32,
     native_seconds: f64,
     machine_seconds: f64,
+    /// The segments that these payments are cut into to be proven.
+    segments: Vec<Fit>,
     profile: Profile,
 }
 
@@ -58,6 +166,9 @@ struct Kind {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.extremes {
+        return extremes(arguments.json);
+    }
     let report = measure(arguments)?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
@@ -106,6 +217,16 @@ fn table(report: &Report) -> anyhow::Result<String> {
         report.machine_seconds,
         f64::from(report.cycles) / report.machine_seconds / 1e6
     )?;
+    for (position, fit) in report.segments.iter().enumerate() {
+        writeln!(
+            out,
+            "segment {position}: {} cycles in {}, its fullest table {} to {:.1} %",
+            fit.cycles,
+            fit.shape.as_deref().unwrap_or("no shape"),
+            fit.fullest,
+            fit.fullest_percent
+        )?;
+    }
     Ok(out)
 }
 
@@ -127,6 +248,8 @@ fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
         entry.payments += 1;
         entry.cost += *cost;
     }
+    let segments = Sample::segments(payments, block, wallets, seed)?.iter().map(Fit::of);
+    let segments = segments.collect::<anyhow::Result<Vec<_>>>()?;
     Ok(Report {
         payments: arguments.payments,
         kinds,
@@ -137,6 +260,7 @@ fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
         memory_pages: outcome.pages,
         native_seconds: sample.native_seconds,
         machine_seconds,
+        segments,
         profile,
     })
 }
