@@ -191,6 +191,12 @@ async fn bounded(request: RequestBuilder, most: usize) -> Result<Vec<u8>, Reques
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpListener,
+        thread,
+    };
+
     use super::*;
 
     fn endpoint(account: u8, url: &str) -> Endpoint {
@@ -222,5 +228,60 @@ mod tests {
         let twice = Committee::new(vec![endpoint(1, "http://a"), endpoint(1, "http://b")]);
         assert!(matches!(twice, Err(ConnectError::MemberTwice { .. })));
         assert!(matches!(Committee::new(vec![endpoint(1, "data:x")]), Err(ConnectError::NoBaseUrl { .. })));
+    }
+
+    /// Somebody who answers every request with the same bytes, whatever HTTP says.
+    fn answering(answer: impl Fn(&mut dyn Write) + Send + 'static) -> Endpoint {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let mut stream = stream;
+                let mut head = [0; 1_024];
+                // One read holds the whole of these short requests; whoever hangs up early is none of ours.
+                if stream.read(&mut head).is_ok() {
+                    answer(&mut stream);
+                }
+            }
+        });
+        endpoint(1, &url)
+    }
+
+    async fn asked(member: &Endpoint) -> RequestError {
+        let committee = Committee::new(vec![member.clone()]).expect("a client");
+        committee.get(member, "/v1/status", 1_000, Duration::from_secs(5)).await.expect_err("no answer")
+    }
+
+    #[tokio::test]
+    async fn answers_without_end_redirects_and_nonsense_are_errors_within_bounds() {
+        let endless = answering(|out| {
+            let head = out.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+            let mut result = head;
+            while result.is_ok() {
+                result = out.write_all(b"400\r\n").and_then(|()| out.write_all(&[b'x'; 0x400]));
+                result = result.and_then(|()| out.write_all(b"\r\n"));
+            }
+        });
+        assert!(matches!(asked(&endless).await, RequestError::TooLong { most: 1_000 }));
+
+        let fixed = |text: &'static str| {
+            answering(move |out| {
+                // The client may have hung up; then there is nobody to tell.
+                let _ = out.write_all(text.as_bytes());
+            })
+        };
+        let elsewhere = fixed("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n");
+        assert!(matches!(asked(&elsewhere).await, RequestError::Status { status: 302 }));
+        let bare = fixed("HTTP/1.1 500 Oh\r\ncontent-length: 3\r\n\r\nyes");
+        let error = asked(&bare).await;
+        assert!(matches!(error, RequestError::Status { status: 500 }) && error.is_retryable());
+        let refused = fixed("HTTP/1.1 409 No\r\ncontent-length: 34\r\n\r\n{\"code\":\"conflict\",\"message\":\"no\"}");
+        let error = asked(&refused).await;
+        assert!(matches!(&error, RequestError::Refused(refusal) if refusal.message == "no"), "{error}");
+        assert!(!error.is_retryable());
+        let garbage = fixed("SMTP ready\r\n\r\n");
+        assert!(matches!(asked(&garbage).await, RequestError::Unreachable(_)));
+        let cut = fixed("HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nshort");
+        assert!(matches!(asked(&cut).await, RequestError::Unreachable(_)));
     }
 }

@@ -9,7 +9,7 @@
 //! 5. the signature.
 
 use alloy_primitives::{Address, B256};
-use joule_committee::{CertificateStatement, Proposal, SecretKey, Share, SignError, SigningLog, SigningRefused};
+use joule_committee::{CertificateStatement, Proposal, Share, SignError, SigningLog, SigningRefused};
 use joule_committee_client::{
     BatchData, DataError, Offer, OfferError, Refusal, RefusalCode, SignedOffer, checkpoint_hash,
 };
