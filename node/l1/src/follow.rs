@@ -117,7 +117,11 @@ impl Follower {
         // Logs and headers are separate answers. If the range still ends in the same block, its whole past is the same, and the logs were
         // read from it; a log of another block shows that the node changed its mind in between.
         let end = blocks[blocks.len() - 1];
-        let is_same = self.client.block(to).await?.is_some_and(|block| block.hash == end.hash);
+        let mut is_same = self.client.block(to).await?.is_some_and(|block| block.hash == end.hash);
+        // Where the range is too long for its headers to reach back to the tip, the tip itself must still be there.
+        if let Some(tip) = self.window.tip().filter(|tip| tip.number + 1 != blocks[0].number) {
+            is_same &= self.client.block(tip.number).await?.is_some_and(|block| block.hash == tip.hash);
+        }
         let is_theirs = |event: &Located| {
             let first = blocks[0].number;
             event.block_number.checked_sub(first).is_none_or(|i| blocks[i as usize].hash == event.block_hash)

@@ -115,13 +115,16 @@ impl SettlementStore {
         Self { database }
     }
 
-    /// What a start, or a reorg deeper than expected, takes up: everything above the batches that L1 has executed for good.
+    /// What a start, or a reorg deeper than expected, takes up: everything above the batches that L1 has executed for good and that are
+    /// recorded so.
     ///
     /// # Errors
     /// The database failed or is damaged.
     pub fn recover(&self, executed: u64) -> Result<Recovered, SettlementStoreError> {
-        let last = self.database.view()?.last_batch()?.map_or(0, |batch| batch.number);
-        let executed = executed.min(last);
+        let view = self.database.view()?;
+        let last = view.last_batch()?.map_or(0, |batch| batch.number);
+        let executed = executed.min(view.executed_batch()?.map_or(0, |batch| batch.number));
+        drop(view);
         let mut batches = Vec::new();
         for number in executed + 1..=last.min(executed + RECOVERED_MAX) {
             let sealed = self.sealed(number, 0)?;

@@ -61,7 +61,7 @@ pub struct View {
     pub operator: Address,
     /// Transactions under way.
     pub in_flight: Vec<InFlight>,
-    /// The next batch to be committed and how many of its parts L1 has, if [`Settlement::is_posted_on_l1`].
+    /// The next batch to be committed and how many of its parts L1 has, if [`crate::Settlement::is_posted_on_l1`].
     pub posted: Option<(u64, u32)>,
 }
 

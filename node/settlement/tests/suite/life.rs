@@ -14,7 +14,7 @@ use joule_state::{MemoryStore, StateTree, apply_chunk};
 use joule_storage::Stage;
 use joule_workload::Chain;
 
-use super::support::World;
+use super::support::{Running, World};
 
 fn alarms(seen: &[Notice]) -> Vec<Alarm> {
     let alarm = |notice: &Notice| match notice {
@@ -90,6 +90,27 @@ async fn what_is_proven_already_is_settled_at_once() {
     let history = history(&world).await;
     // One transaction each: commit and execution are in the same block.
     assert!(history.batches().iter().all(|batch| batch.available_at == AvailableAt::Committee { scheme: 1 }));
+}
+
+#[tokio::test]
+async fn it_runs_as_a_task_until_it_is_stopped() {
+    let mut world = World::start().await;
+    world.deposit().await;
+    world.mine_at_once();
+    let requests = world.requests().await;
+    world.block(requests, Vec::new());
+    world.seal();
+    let Running { driver, handle, mut notices, .. } = world.drive_with(0).await;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let task = tokio::spawn(driver.run(async move { drop(stopped.await) }));
+    let number = world.next_batch();
+    handle.sealed(number).await.expect("taken");
+    let executed = Notice::Stage { number, stage: Stage::Executed };
+    while notices.recv().await.expect("it runs") != executed {}
+    stop.send(()).expect("it runs");
+    task.await.expect("ends").expect("without an error");
+    assert!(handle.sealed(number + 1).await.is_err(), "nobody is there");
+    world.check_history().await;
 }
 
 async fn history(world: &World) -> History {

@@ -40,6 +40,8 @@ pub(crate) const CONFIRMATIONS: u64 = 3;
 const PROGRAM: B256 = B256::with_last_byte(9);
 const REMAINING_MIN_S: u64 = 7_200;
 const WALLETS: u64 = 8;
+/// What each wallet deposits, in wei.
+const DEPOSIT: u128 = 1 << 66;
 
 /// The committee: five real members that sign once for each slot, and the publisher that asks them.
 pub(crate) struct Committee {
@@ -253,6 +255,11 @@ impl World {
         self.l1.chain().write(|chain, now_s| chain.mine(now_s)).expect("not poisoned").expect("a block");
     }
 
+    /// From here on L1 makes a block for each transaction.
+    pub(crate) fn mine_at_once(&self) {
+        self.l1.chain().write(|chain, _| chain.set_mining(Mining::Automatic)).expect("not poisoned").expect("automatic");
+    }
+
     pub(crate) fn reorganise(&self, depth: u64) {
         self.l1.chain().write(|chain, _| chain.reorg(depth, Orphans::Drop)).expect("not poisoned").expect("a reorg");
     }
@@ -263,8 +270,8 @@ impl World {
             let to = Address::new(wallet.address.0);
             self.send_user(
                 Bridge::new(self.addresses.bridge, &self.user)
-                    .deposit(to, 1 << 80)
-                    .value(U256::from(1_u128 << 80) + U256::from(100_000)),
+                    .deposit(to, DEPOSIT)
+                    .value(U256::from(DEPOSIT) + U256::from(100_000)),
             )
             .await;
         }
@@ -359,12 +366,17 @@ impl World {
 
     /// The driver as a start finds it.
     pub(crate) async fn drive(&self) -> Running {
+        self.drive_with(CONFIRMATIONS).await
+    }
+
+    pub(crate) async fn drive_with(&self, confirmations: u64) -> Running {
         let policy = OutboxPolicy { raise_after_blocks: 4, resend_after_blocks: 1, pending_max: 16 };
         let store = SettlementStore::new(self.database.clone());
         let client = self.client.clone();
         let operator =
-            Operator::open(client, wallet(0), store, FeePolicy::default(), policy, CONFIRMATIONS).await.expect("opens");
-        let config = DriverConfig { policy: self.policy, confirmations: CONFIRMATIONS, ..DriverConfig::default() };
+            Operator::open(client, wallet(0), store, FeePolicy::default(), policy, confirmations).await.expect("opens");
+        let poll = std::time::Duration::from_millis(5);
+        let config = DriverConfig { policy: self.policy, confirmations, poll, ..DriverConfig::default() };
         let (driver, handle, notices) =
             Driver::open(config, operator, self.committee.clone(), self.provers.clone()).await.expect("opens");
         let clock_s = self.clock_s.clone();
@@ -404,7 +416,7 @@ fn signers_logs(rollup: Address) -> Vec<SigningLog> {
 pub(crate) struct Running {
     pub(crate) driver: Driver<Arc<Committee>, Arc<Provers>>,
     pub(crate) handle: Handle,
-    notices: Receiver<Notice>,
+    pub(crate) notices: Receiver<Notice>,
     pub(crate) seen: Vec<Notice>,
 }
 
