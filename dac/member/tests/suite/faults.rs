@@ -81,7 +81,8 @@ async fn two_of_five_may_fail_in_any_way_and_a_third_is_reported_as_the_fallback
     let publisher = world.publisher(committee.clone(), reports.clone(), TIMING);
     let published = publisher.publish(&world.keyset, world.now().await, batch.clone()).await.expect("asks");
     assert!(matches!(published, Publication::Certified(_)), "{published:?}");
-    assert!(reports.any(|report| matches!(report, Report::BadShare { error: ShareError::Forged { .. }, .. })));
+    let forged = |report: &Report| matches!(report, Report::BadShare { error: ShareError::Forged { .. }, .. });
+    reports.wait_for(1, forged).await;
     // Data is had from the honest ones, whoever is asked first.
     let (parent, checkpoint) = (checkpoint_hash(&batch.parent), checkpoint_hash(&batch.checkpoint));
     for _ in 0..MEMBERS {
@@ -96,7 +97,7 @@ async fn two_of_five_may_fail_in_any_way_and_a_third_is_reported_as_the_fallback
     let lies = [(2, Lie::OtherCheckpoint(2)), (3, Lie::WrongKey(3)), (4, Lie::WrongKey(4))];
     let committee = with_liars(&members, &lies).await;
     let reports = Arc::new(Reports::default());
-    let publisher = world.publisher(committee, reports.clone(), IMPATIENT);
+    let publisher = world.publisher(committee, reports.clone(), TIMING);
     let next = world.seal(20).await;
     let published = publisher.publish(&world.keyset, world.now().await, next).await.expect("asks");
     let lost = Publication::FallBack(Unpublished::Committee(FallBack::QuorumLost { able: 2, quorum: 3 }));
@@ -114,8 +115,10 @@ async fn two_of_five_may_fail_in_any_way_and_a_third_is_reported_as_the_fallback
     let publisher = world.publisher(committee, Arc::new(Reports::default()), IMPATIENT);
     let last = world.seal(5).await;
     let published = publisher.publish(&world.keyset, world.now().await, last).await.expect("asks");
-    let late = FallBack::DeadlinePassed { count: 2, quorum: 3 };
-    assert_eq!(published, Publication::FallBack(Unpublished::Committee(late)));
+    let late = |reason: &Publication| {
+        matches!(reason, Publication::FallBack(Unpublished::Committee(FallBack::DeadlinePassed { quorum: 3, .. })))
+    };
+    assert!(late(&published), "{published:?}");
     for member in members {
         member.stop().await;
     }
