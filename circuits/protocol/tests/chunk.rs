@@ -7,9 +7,10 @@ use joule_protocol::{
     ChunkWrite, ChunkWriter, Device, DeviceStatus, Digest, Genesis, Hash, Hashing, Job, JobStatus, Key, Message,
     Native, Object, ObjectError, Rejection, chunk_bytes_of, gas_of,
     limits::{
-        AMOUNT_MAX, BLOCK_GAS_MAX, BLOCK_OBJECTS_MAX, BLOCK_PRIORITY_MAX, BLOCK_TRANSACTIONS_MAX,
+        AMOUNT_MAX, BLOCK_GAS_MAX, BLOCK_OBJECTS_MAX, BLOCK_PRIORITY_MAX, BLOCK_SIGNATURES_MAX, BLOCK_TRANSACTIONS_MAX,
         BLOCK_WITHDRAWALS_MAX, CHUNK_BYTES_MAX,
     },
+    signatures_of,
 };
 use proptest::{collection::vec, prelude::*};
 use strategies::{address, amount, digest, entry, hash};
@@ -339,7 +340,8 @@ fn calls_add_the_bytes_that_are_counted_for_them() {
 fn the_largest_chunk_fits() {
     let mut largest = 0;
     for &kind in CallKind::ALL {
-        let mut content = calls(kind, BLOCK_GAS_MAX / gas_of(kind));
+        let signed = BLOCK_SIGNATURES_MAX / signatures_of(kind);
+        let mut content = calls(kind, (BLOCK_GAS_MAX / gas_of(kind)).min(signed as u64));
         let fees = ChunkWrite { key: Key::account(&Address::ZERO), object: Object::Account(Account::default()) };
         content.writes.insert(0, fees);
         content.writes.push(ChunkWrite { key: Key::CHAIN, object: Object::Chain(a_genesis().chain::<Native>()) });
