@@ -14,9 +14,7 @@ mod types;
 #[cfg(test)]
 mod tests;
 
-pub use types::{
-    Action, Alarm, Cause, CertificateHead, DropRefused, Event, InFlight, Mode, Recovered, Sealed, View,
-};
+pub use types::{Action, Alarm, Cause, CertificateHead, DropRefused, Event, InFlight, Mode, Recovered, Sealed, View};
 
 /// Batches that L1 lets wait between commit and execution.
 const PENDING_BATCHES_MAX: u64 = 256;

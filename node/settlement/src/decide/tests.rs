@@ -97,10 +97,10 @@ fn one_transaction_where_one_will_do_and_three_where_it_is_refused() {
     assert_eq!(sends(&look(&mut settlement, view(0, 0))), [], "not at once");
     let actions = settlement.step(NOW_S + 60, Event::Tick);
     assert!(matches!(sends(&actions)[..], [Purpose::Commit { number: 1, .. }]), "{actions:?}");
-    assert!(matches!(sends(&look(&mut settlement, view(1, 0)))[..], [
-        Purpose::Prove { number: 1, .. },
-        Purpose::Commit { number: 2, .. }
-    ]));
+    assert!(matches!(
+        sends(&look(&mut settlement, view(1, 0)))[..],
+        [Purpose::Prove { number: 1, .. }, Purpose::Commit { number: 2, .. }]
+    ));
 }
 
 #[test]
@@ -171,10 +171,9 @@ fn requests_that_l1_no_longer_has_hold_their_batch() {
 
 #[test]
 fn a_void_certificate_is_not_sent_and_what_was_sent_is_cancelled() {
-    for change in [
-        (|view: &mut View| view.rollup.at.timestamp_s += 99_001) as fn(&mut View),
-        |view| view.rollup.revert_count = 1,
-    ] {
+    for change in
+        [(|view: &mut View| view.rollup.at.timestamp_s += 99_001) as fn(&mut View), |view| view.rollup.revert_count = 1]
+    {
         let mut settlement = ready();
         let mut changed = view(0, 0);
         change(&mut changed);

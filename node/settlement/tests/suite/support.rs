@@ -257,7 +257,11 @@ impl World {
 
     /// From here on L1 makes a block for each transaction.
     pub(crate) fn mine_at_once(&self) {
-        self.l1.chain().write(|chain, _| chain.set_mining(Mining::Automatic)).expect("not poisoned").expect("automatic");
+        self.l1
+            .chain()
+            .write(|chain, _| chain.set_mining(Mining::Automatic))
+            .expect("not poisoned")
+            .expect("automatic");
     }
 
     pub(crate) fn reorganise(&self, depth: u64) {
