@@ -607,9 +607,7 @@ fn fee_history(
     let mut history = FeeHistory { oldest_block: first, ..FeeHistory::default() };
     for number in first..=last {
         let (base_fee, gas_used) = match lookup::block(view, number)? {
-            Some(Found::Block(record)) => {
-                (record.header.base_fee, BlockView::new(&record).header(Address::ZERO)?.inner.gas_used)
-            }
+            Some(Found::Block(record)) => (record.header.base_fee, BlockView::new(&record).gas_used()?),
             Some(Found::Genesis(_)) => (0, 0),
             None => {
                 let (first, head) = (view.first_block()?, view.head().block_number);

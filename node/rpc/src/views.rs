@@ -152,7 +152,8 @@ impl<'a> BlockView<'a> {
         }
     }
 
-    fn gas_used(&self) -> Result<u64, RpcError> {
+    /// Gas of everything in the block.
+    pub(crate) fn gas_used(&self) -> Result<u64, RpcError> {
         (0..self.len()).map(|position| self.gas_at(position)).sum()
     }
 

@@ -1,4 +1,5 @@
-//! The types of `joule_`, as JSON: field names as in the Solidity interfaces, integers as `0x` quantities, hashes and addresses as `0x` bytes.
+//! The types of `joule_`, as JSON: field names as in the Solidity interfaces, integers of 64 and 128 bits as `0x` quantities and smaller ones as numbers,
+//! hashes and addresses as `0x` bytes.
 
 use alloy::primitives::{Address, B256, Bytes};
 use joule_protocol as protocol;

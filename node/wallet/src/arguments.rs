@@ -349,6 +349,11 @@ pub enum EscapeCommand {
         /// What `channel voucher` wrote.
         voucher: PathBuf,
     },
+    /// Take a deposit back that no executed batch consumed.
+    Refund {
+        /// Its index in the queue, as `deposit` showed it.
+        index: u64,
+    },
     /// Pay out what jobs and channels left.
     Collect {
         /// Whose; your own without it.

@@ -161,6 +161,16 @@ impl L1 {
         Ok(included(&send(self.escape().collect(owner)).await?))
     }
 
+    /// Takes a deposit back that no executed batch consumed. L1 keeps its hash alone, so its fields are read from its event.
+    pub(crate) async fn refund(&self, index: u64) -> Result<Report, WalletError> {
+        let queued = self.rollup().RequestQueued_filter().topic1(U256::from(index)).from_block(0).query().await?;
+        let not_found = || WalletError::NotFound(format!("L1 has queued no request with index {index}"));
+        let (queued, _) = queued.first().ok_or_else(not_found)?;
+        let request = protocol::PriorityRequest::from(&queued.request);
+        let receipt = send(self.escape().refundDeposit(index, (&request).into())).await?;
+        Ok(included(&receipt).with("amountWei", request.amount.to_string()))
+    }
+
     /// Shows the receipt of a claimed job of a frozen chain.
     pub(crate) async fn present_receipt(
         &self,

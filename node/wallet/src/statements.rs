@@ -143,3 +143,45 @@ pub(crate) fn signature(bytes: &Bytes) -> Result<Signature, WalletError> {
     let bytes = <&[u8; 65]>::try_from(bytes.as_ref()).ok();
     Ok(bytes.and_then(Signature::from_bytes).ok_or(WireError::Signature)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use joule_kernel::recover_address;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn genesis() -> Genesis {
+        Genesis::new(&joule_workload::Chain::test_genesis(), None)
+    }
+
+    #[test]
+    fn signatures_are_what_the_kernel_checks() {
+        let (signer, genesis) = (PrivateKeySigner::random(), genesis());
+        let voucher = sign_voucher(&signer, &genesis, 3, Address::repeat_byte(9), 70);
+        let digest = digest_for(&genesis, SystemContract::Channels, &voucher.voucher().struct_hash::<Native>());
+        let recovered = recover_address::<Native>(&digest, &signature(&voucher.signature).expect("in range"));
+        assert_eq!(recovered, Some(protocol_address(signer.address())));
+    }
+
+    #[test]
+    fn a_file_is_read_as_it_was_written() {
+        let close = sign_close(&PrivateKeySigner::random(), &genesis(), Address::repeat_byte(1), 2, 3);
+        let text = serde_json::to_string(&close).expect("plain data");
+        assert_eq!(serde_json::from_str::<SignedClose>(&text).expect("its own text"), close);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_a_statement_by_accident(text in "\\PC{0,200}") {
+            prop_assert!(serde_json::from_str::<SignedReceipt>(&text).is_err());
+            prop_assert!(serde_json::from_str::<SignedVoucher>(&text).is_err());
+        }
+
+        #[test]
+        fn signatures_out_of_range_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..70)) {
+            let is_signature = <[u8; 65]>::try_from(bytes.as_slice()).ok().and_then(|bytes| Signature::from_bytes(&bytes));
+            prop_assert_eq!(signature(&Bytes::from(bytes)).is_ok(), is_signature.is_some());
+        }
+    }
+}

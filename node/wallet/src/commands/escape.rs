@@ -50,6 +50,7 @@ pub(super) async fn run(session: &Session, command: EscapeCommand) -> Result<Rep
             let channel = l2.state_proof(id(ObjectKind::Channel, signed.client, signed.client_nonce)).await?;
             l1.present_voucher(&channel, &signed).await
         }
+        EscapeCommand::Refund { index } => l1.refund(index).await,
         EscapeCommand::Collect { owner } => l1.collect(owner.unwrap_or(own)).await,
     }
 }

@@ -162,6 +162,9 @@ async fn everybody_leaves_a_frozen_chain() {
     network.joule(&alice, &["escape", "open"]).await;
     let left = network.joule(&alice, &["escape", "account"]).await;
     assert!(wei(&left["amountWei"]) > 500_000_000_000_000_000);
+    let refunded = network.joule(&alice, &["escape", "refund", "1"]).await;
+    assert_eq!(wei(&refunded["amountWei"]), 100_000_000_000_000_000);
+    assert!(network.try_joule(&alice, &["escape", "refund", "0"]).await.is_err(), "the first deposit was consumed");
     let own = alice.address.to_string();
     let nonce = opened["nonce"].to_string();
     // Others may show vouchers first.
