@@ -132,7 +132,8 @@ fn refused_again_and_again_a_person_is_told() {
 
 #[test]
 fn what_l1_would_not_take_is_not_sent_and_said_once() {
-    let cases: [(fn(&mut View), Alarm); 5] = [
+    type Change = fn(&mut View);
+    let cases: [(Change, Alarm); 5] = [
         (|view| view.rollup.frozen_at_s = Some(1), Alarm::Frozen),
         (
             |view| view.rollup.sequencer = Address::repeat_byte(9),

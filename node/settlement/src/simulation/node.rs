@@ -389,10 +389,9 @@ impl Node {
         );
         let nonce = self.outbox.next_nonce(used);
         let entry = entry(nonce, purpose, content, keyset, l1.head().number);
-        if !matches!(purpose, Purpose::Post { .. }) {
-            if let Err(cause) = l1.estimate(&transaction(&entry)) {
-                return Some(Event::Refused { purpose, cause });
-            }
+        let is_estimated = !matches!(purpose, Purpose::Post { .. });
+        if let Some(Err(cause)) = is_estimated.then(|| l1.estimate(&transaction(&entry))) {
+            return Some(Event::Refused { purpose, cause });
         }
         self.write_and_submit(random, l1, entry);
         None
