@@ -17,14 +17,17 @@ use tokio::sync::Mutex;
 use crate::segments_of;
 
 /// Proves batches one at a time with an engine of this process, all cores busy. For one machine; a network of provers takes tasks instead.
-#[derive(Clone, Debug)]
-pub struct LocalProofs<P> {
+#[derive(Debug)]
+pub struct LocalProofs<P>(Arc<Inner<P>>);
+
+#[derive(Debug)]
+struct Inner<P> {
     database: Database,
     engine: Arc<Engine>,
     /// The version byte that L1's router knows the verifier by.
     version: u8,
     folder: PathBuf,
-    progress: Arc<P>,
+    progress: P,
     /// Two proofs at once would take twice the memory and be done no sooner.
     turn: Arc<Mutex<()>>,
 }
@@ -32,17 +35,18 @@ pub struct LocalProofs<P> {
 impl<P: Progress + Send + 'static> LocalProofs<P> {
     /// Proves what is in `database`, with results of steps in `folder`.
     pub fn new(database: Database, engine: Arc<Engine>, version: u8, folder: &Path, progress: P) -> Self {
-        let (folder, progress, turn) = (folder.to_owned(), Arc::new(progress), Arc::default());
-        Self { database, engine, version, folder, progress, turn }
+        Self(Arc::new(Inner { database, engine, version, folder: folder.to_owned(), progress, turn: Arc::default() }))
     }
+}
 
+impl<P: Progress> Inner<P> {
     fn make(&self, batch: &BatchRecord) -> Result<Bytes, String> {
         let segments = segments_of(&self.database, batch, &Shape::ALL).map_err(|error| error.to_string())?;
         let inputs: Vec<SegmentInput> = segments.into_iter().map(|segment| segment.input).collect();
         tracing::info!(batch = batch.number, segments = inputs.len(), "proving");
         let folder = self.folder.join(format!("batch-{}-{}", batch.number, batch.revert_count));
         let store = ArtefactStore::open(&folder, self.engine.context(&inputs)).map_err(|error| error.to_string())?;
-        let logged = Logged { batch: batch.number, progress: &*self.progress };
+        let logged = Logged { batch: batch.number, progress: &self.progress };
         let proved = self.engine.prove_batch(&inputs, &store, &logged).map_err(|error| error.to_string())?;
         Ok(proof_bytes(self.version, &proved.proof.words.map(U256::from_be_bytes)))
     }
@@ -50,8 +54,8 @@ impl<P: Progress + Send + 'static> LocalProofs<P> {
 
 impl<P: Progress + Send + Sync + 'static> ProofSource for LocalProofs<P> {
     async fn prove(&self, request: ProofRequest) -> Result<Bytes, NotProven> {
-        let turn = self.turn.clone().lock_owned().await;
-        let proofs = self.clone();
+        let turn = self.0.turn.clone().lock_owned().await;
+        let proofs = self.0.clone();
         // The turn ends with the work, also if whoever asked has gone.
         let work = move || (proofs.make(&request.batch), turn).0;
         let made = tokio::task::spawn_blocking(work).await.map_err(|error| NotProven { reason: error.to_string() })?;
