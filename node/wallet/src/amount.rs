@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use alloy::primitives::utils::{ParseUnits, format_ether, parse_units};
+use alloy::primitives::utils::format_ether;
 use joule_protocol::limits::AMOUNT_MAX;
 
 use crate::WalletError;
@@ -17,19 +17,25 @@ impl FromStr for Amount {
     fn from_str(text: &str) -> Result<Self, WalletError> {
         let malformed = || WalletError::MalformedAmount { text: text.to_owned() };
         // "gwei" ends in "wei" too, so it is looked for first.
-        let (number, unit) = match (text.strip_suffix("gwei"), text.strip_suffix("wei")) {
-            (Some(number), _) => (number, "gwei"),
-            (None, Some(number)) => (number, "wei"),
-            (None, None) => (text, "ether"),
+        let (number, decimals) = match (text.strip_suffix("gwei"), text.strip_suffix("wei")) {
+            (Some(number), _) => (number, 9),
+            (None, Some(number)) => (number, 0),
+            (None, None) => (text, 18),
         };
-        let is_plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') && !number.is_empty();
-        match parse_units(number, unit) {
-            Ok(ParseUnits::U256(value)) if is_plain => {
-                u128::try_from(value).ok().filter(|&value| value < AMOUNT_MAX).map(Self).ok_or_else(malformed)
-            }
-            _ => Err(malformed()),
-        }
+        parse_decimal(number, decimals).filter(|&value| value < AMOUNT_MAX).map(Self).ok_or_else(malformed)
     }
+}
+
+/// Reads digits with at most `decimals` behind a point. Strict, where libraries drop what is too fine: nobody means a part of a wei.
+fn parse_decimal(text: &str, decimals: usize) -> Option<u128> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !is_number(whole) || !is_number(fraction) || fraction.len() > decimals {
+        return None;
+    }
+    let digits = whole.bytes().chain(fraction.bytes()).map(|digit| u128::from(digit - b'0'));
+    let zeros = std::iter::repeat_n(0, decimals - fraction.len());
+    digits.chain(zeros).try_fold(0_u128, |value, digit| value.checked_mul(10)?.checked_add(digit))
 }
 
 impl fmt::Display for Amount {
