@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
 use joule_machine::{Limits, kernel_image, record};
-use joule_prover_engine::{ArtefactStore, Engine, Silent};
+use joule_prover_engine::{ArtefactStore, CircuitGates, Engine, Silent};
 use joule_tables::{inventory::inventory, program::Program, prove::Setup, rows::RowCounts, shape::Shape};
 use joule_wrap::{ConstraintReport, WrapKeys, verify};
 use serde::Serialize;
@@ -39,9 +39,9 @@ pub(crate) struct Arguments {
     /// How many payments: of eight, three are transfers, two redeem a voucher, and one each posts, claims and settles a job.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     payments: u32,
-    /// Payments in a segment (batch only).
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=512))]
-    segment: u32,
+    /// Payments in a block, at most (batch and wrap only); a segment takes as many blocks as it holds.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=512))]
+    block: u32,
     /// Wallets that make them.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(2..=1_000))]
     wallets: u32,
@@ -262,7 +262,7 @@ impl Drop for Scratch {
 }
 
 fn batch(arguments: &Arguments) -> anyhow::Result<BatchReport> {
-    let inputs = Sample::segments(arguments.payments, arguments.segment, arguments.wallets, arguments.seed)?;
+    let inputs = Sample::segments(arguments.payments, arguments.block, arguments.wallets, arguments.seed)?;
     let (engine, building) = engine(arguments)?;
     engine.last_circuits()?;
     let scratch = Scratch::new();
@@ -308,7 +308,7 @@ fn circuits(arguments: &Arguments) -> anyhow::Result<CircuitsReport> {
     let (gates, last) = timed(|| engine.circuit_gates());
     building.wall += last.wall;
     building.cpu += last.cpu;
-    let report = |(name, rows_bits, gates): (String, usize, BTreeMap<String, usize>)| {
+    let report = |CircuitGates { name, rows_bits, gates }: CircuitGates| {
         let used = gates.iter().filter(|(gate, _)| !gate.contains("Noop")).map(|(_, rows)| rows).sum();
         CircuitReport { name, rows_bits, rows_used: used, gates }
     };
@@ -356,12 +356,13 @@ fn wrap(arguments: &WrapArguments) -> anyhow::Result<WrapReport> {
     };
     if !constraints_only {
         let cache = sample.cache.folder()?;
-        let kept = if *setup { None } else { Some(timed(|| cache.load_keys(circuit))) };
-        let keys = match kept {
-            Some((keys, seconds)) => keys?.map(|keys| (keys, seconds)),
-            None => None,
+        let kept = if *setup {
+            None
+        } else {
+            let (keys, seconds) = timed(|| cache.load_keys(circuit));
+            keys?.map(|keys| (keys, seconds))
         };
-        let keys = match keys {
+        let keys = match kept {
             Some((keys, seconds)) => {
                 report.load = Some(seconds);
                 keys
@@ -374,7 +375,7 @@ fn wrap(arguments: &WrapArguments) -> anyhow::Result<WrapReport> {
                 keys
             }
         };
-        let inputs = Sample::segments(sample.payments, sample.segment, sample.wallets, sample.seed)?;
+        let inputs = Sample::segments(sample.payments, sample.block, sample.wallets, sample.seed)?;
         let scratch = Scratch::new();
         let store = ArtefactStore::open(&scratch.0, engine.context(&inputs))?;
         let reporter = Reporter::for_batch(inputs.len());

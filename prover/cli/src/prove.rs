@@ -30,9 +30,9 @@ pub(crate) struct Arguments {
     /// Prove the segments in this file.
     #[arg(long, value_name = "FILE", conflicts_with = "payments")]
     batch: Option<PathBuf>,
-    /// Transactions in a segment of sample payments, at most.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=512))]
-    segment: u32,
+    /// One segment to so many transactions of a sample, instead of as few segments as hold them.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=512))]
+    segment: Option<u32>,
     /// Wallets that make sample payments.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=1_000))]
     wallets: u32,

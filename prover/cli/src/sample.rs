@@ -2,11 +2,13 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
-use joule_kernel::SegmentWitness;
-use joule_machine::{Outcome, Witness};
+use anyhow::{Context, anyhow, ensure};
+use joule_kernel::{BlockInput, SegmentWitness};
+use joule_machine::{Outcome, Witness, kernel_image};
 use joule_protocol::{Checkpoint, Digest, Native};
-use joule_state::{BlockItems, MemoryStore, StateTree, witness_segment};
+use joule_prover_engine::{Block, Cutter};
+use joule_state::{BlockItems, MemoryStore, StateTree, witness_block, witness_segment};
+use joule_tables::shape::Shape;
 use joule_workload::{Chain, GENESIS_SECONDS, Payments, Population, payments};
 
 /// Wei for a unit of gas.
@@ -46,7 +48,7 @@ impl Blocks {
         for requests in deposits.chunks(64) {
             chain.block(now, BASE_FEE, requests, &[]).context("a block of deposits")?;
         }
-        for transactions in setup.chunks(64) {
+        for transactions in setup.chunks(32) {
             let block = chain.block(now, BASE_FEE, &[], transactions).context("a block of registrations")?;
             ensure!(block.refused.is_empty(), "a registration was refused: {:?}", block.refused[0]);
         }
@@ -85,18 +87,10 @@ impl Sample {
         Ok(Self { chain_id, from, to, kinds, blocks: blocks.len(), witness, native_seconds })
     }
 
-    /// Payments in as many segments as it takes, of one block each with at most `segment` payments.
-    pub(crate) fn segments(count: u32, segment: u32, wallets: u32, seed: u64) -> anyhow::Result<Vec<Witness>> {
-        let Blocks { chain_id, from, mut tree, blocks, .. } = Blocks::new(count, segment, wallets, seed)?;
-        let mut checkpoint = from;
-        let mut witnesses = Vec::with_capacity(blocks.len());
-        for block in blocks {
-            let (witness, to) =
-                witness_segment(&mut tree, chain_id, &checkpoint, &[block]).context("witnessing a segment")?;
-            witnesses.push(machine_witness(witness));
-            checkpoint = to;
-        }
-        Ok(witnesses)
+    /// Payments in as few segments as hold them, in blocks of at most `block`.
+    pub(crate) fn segments(count: u32, block: u32, wallets: u32, seed: u64) -> anyhow::Result<Vec<Witness>> {
+        let Blocks { chain_id, from, mut tree, blocks, .. } = Blocks::new(count, block, wallets, seed)?;
+        cut(&mut tree, chain_id, &from, &blocks)
     }
 
     /// The image must say what the native kernel says.
@@ -109,4 +103,42 @@ impl Sample {
         ensure!(committed[..] == expected, "image and native kernel disagree: {committed:x?}, not {expected:x?}");
         Ok(())
     }
+}
+
+/// Cuts blocks that start at `from` into as few segments as hold them, and commits them to `tree`.
+pub(crate) fn cut(
+    tree: &mut StateTree<MemoryStore>,
+    chain_id: u64,
+    from: &Checkpoint,
+    items: &[BlockItems],
+) -> anyhow::Result<Vec<Witness>> {
+    let mut witnesses = Vec::with_capacity(items.len());
+    let mut checkpoints = vec![*from];
+    for block in items {
+        let parent = checkpoints[checkpoints.len() - 1];
+        let (witness, siblings, sealed, changes) =
+            witness_block(tree, chain_id, &parent, block).context("witnessing a block")?;
+        tree.commit(&changes).map_err(|error| anyhow!("committing a block: {error}"))?;
+        witnesses.push((witness, siblings));
+        checkpoints.push(sealed.checkpoint);
+    }
+    let blocks: Vec<Block<'_>> = items
+        .iter()
+        .zip(&witnesses)
+        .zip(&checkpoints)
+        .map(|((items, (witness, siblings)), from)| Block {
+            from,
+            input: BlockInput {
+                timestamp: items.timestamp,
+                base_fee: items.base_fee,
+                requests: &items.requests,
+                transactions: &items.transactions,
+                witness,
+            },
+            siblings,
+        })
+        .collect();
+    let to = &checkpoints[checkpoints.len() - 1];
+    let segments = Cutter::new(kernel_image(), &Shape::ALL).cut(chain_id, &blocks, to).context("cutting the batch")?;
+    Ok(segments.into_iter().map(|segment| segment.input).collect())
 }

@@ -7,7 +7,7 @@ use joule_state::{BlockItems, witness_segment};
 use joule_workload::{Chain, GENESIS_SECONDS, Key, Payments, Population, payments, sign_call};
 use serde::{Deserialize, Serialize};
 
-use crate::sample::{BASE_FEE, machine_witness};
+use crate::sample::{BASE_FEE, cut, machine_witness};
 
 /// Who deposits: the first of the accounts that every development L1 funds (Hardhat's, anvil's and ours).
 const DEPOSITOR: Address = Address([
@@ -73,10 +73,14 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::from("0x"), |text, byte| text + &format!("{byte:02x}"))
 }
 
-/// A batch from genesis: deposits and registrations, payments in segments of at most `segment`, and a withdrawal in the last one.
+/// Transactions in a block, unless segments of a number of transactions are asked for.
+const BLOCK: u32 = 64;
+
+/// A batch from genesis: deposits and registrations, payments, and a withdrawal. In as few segments as hold it, or in segments of one block with at most
+/// `segment` transactions.
 pub(crate) fn batch(
     count: u32,
-    segment: u32,
+    segment: Option<u32>,
     wallets: u32,
     seed: u64,
 ) -> anyhow::Result<(Vec<SegmentInput>, Settlement)> {
@@ -125,12 +129,15 @@ pub(crate) fn batch(
         setup.into_iter().chain(payments.into_iter().map(|(_, bytes)| bytes)).chain([withdraw]).collect();
     let mut waiting = transactions.as_slice();
     while !waiting.is_empty() {
-        let offered = waiting.len().min(segment as usize);
+        let offered = waiting.len().min(segment.unwrap_or(BLOCK) as usize);
         let taken = execute(&mut chain, &[], &waiting[..offered])?;
         waiting = &waiting[taken..];
     }
 
-    let inputs = segments(&mut tree, chain_id, &parent, blocks)?;
+    let inputs = match segment {
+        Some(_) => segments(&mut tree, chain_id, &parent, blocks)?,
+        None => cut(&mut tree, chain_id, &parent, &blocks)?,
+    };
     let settlement = Settlement {
         payments: count,
         chain_id,
@@ -193,7 +200,7 @@ mod tests {
 
     #[test]
     fn the_image_goes_from_checkpoint_to_checkpoint() {
-        let (inputs, settlement) = batch(9, 8, 4, 1).unwrap();
+        let (inputs, settlement) = batch(9, Some(8), 4, 1).unwrap();
         assert!(inputs.len() > 1);
         let mut hash = None;
         for input in &inputs {
@@ -210,5 +217,9 @@ mod tests {
         let checkpoint = Checkpoint::decode(&bytes.try_into().unwrap()).unwrap().unwrap();
         assert_eq!(hash.unwrap(), checkpoint.hash::<Native>().to_words());
         assert_eq!(checkpoint.priority_count, settlement.deposits.len() as u64);
+
+        // The same chain in as few segments as hold it.
+        let (fewer, same) = batch(9, None, 4, 1).unwrap();
+        assert_eq!((fewer.len(), same.parent), (1, settlement.parent));
     }
 }

@@ -248,8 +248,8 @@ fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
         entry.payments += 1;
         entry.cost += *cost;
     }
-    let segments = Sample::segments(payments, block, wallets, seed)?.iter().map(Fit::of);
-    let segments = segments.collect::<anyhow::Result<Vec<_>>>()?;
+    let segments = Sample::segments(payments, block, wallets, seed)?;
+    let segments = segments.iter().map(Fit::of).collect::<anyhow::Result<Vec<_>>>()?;
     Ok(Report {
         payments: arguments.payments,
         kinds,

@@ -125,17 +125,17 @@ fn describe(path: &Path) -> anyhow::Result<Value> {
                 "wrap_circuit": verifier.wrap_key().map(|key| key.header.circuit.clone()),
             })
         }
-        // A kept result has the magic of a result, and a name where the other has its kind; the longer header is told by its format.
-        b"JouleArt" => match ResultHeader::decode(&whole(RESULT_BYTES_MAX)?) {
-            Ok((header, payload)) => json!({
+        b"JouleArt" => {
+            let bytes = whole(RESULT_BYTES_MAX)?;
+            let (header, payload) = ResultHeader::decode(&bytes).with_context(named)?;
+            json!({
                 "what": format!("result of a {} task", header.kind),
                 "bytes": length,
                 "profile": header.profile.name(),
                 "circuits": header.circuits.to_string(),
                 "payload_bytes": payload.len(),
-            }),
-            Err(error) => bail!("{}: {error}", named()),
-        },
+            })
+        }
         b"JouleKep" => {
             let (name, context) = joule_prover_engine::ArtefactStore::peek(&whole(64 << 20)?)
                 .with_context(|| format!("{} is damaged; remove it and run again", named()))?;

@@ -11,7 +11,8 @@ use joule_recursion::{
     aggregate::{AggregateError, Aggregation, Child, ChildKind},
     bn254::Bn254PoseidonConfig,
     cache::CacheError,
-    circuit::{Inner, Proof, ProveError},
+    circuit::{Circuit, Inner, Proof, ProveError},
+    field::{D, F},
     fingerprint::Fingerprint,
     native::{WitnessError, extract},
     parameters::StarkParameters,
@@ -35,6 +36,7 @@ use joule_tables::{
 };
 use joule_wrap::{VerifyingKey, WrapCircuit, WrapError, WrapKeys, WrapProof};
 use p3_symmetric::MerkleCap;
+use plonky2::plonk::config::GenericConfig;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
@@ -133,6 +135,23 @@ pub struct TableArtefact {
     pub proof: TableProof,
     /// The statement it makes.
     pub statement: PublicValues,
+}
+
+/// What a circuit consists of.
+#[derive(Clone, Debug)]
+pub struct CircuitGates {
+    /// The circuit's name.
+    pub name: String,
+    /// Binary logarithm of its rows.
+    pub rows_bits: usize,
+    /// Rows of each kind of gate, by the gate's name.
+    pub gates: BTreeMap<String, usize>,
+}
+
+impl CircuitGates {
+    fn of<C: GenericConfig<D, F = F>>(name: String, circuit: &Circuit<C>) -> Self {
+        Self { name, rows_bits: circuit.degree_bits(), gates: gate_rows(&circuit.data) }
+    }
 }
 
 /// A shape with all that proving in it takes.
@@ -283,26 +302,22 @@ impl Engine {
         Ok(segments.chain(rest).collect())
     }
 
-    /// What each circuit consists of: its name, the binary logarithm of its rows, and the rows of each kind of gate.
+    /// What each circuit consists of.
     ///
     /// # Errors
     /// If the last circuits cannot be built.
-    pub fn circuit_gates(&self) -> Result<Vec<(String, usize, BTreeMap<String, usize>)>, EngineError> {
+    pub fn circuit_gates(&self) -> Result<Vec<CircuitGates>, EngineError> {
         let mut circuits = Vec::new();
         for shape in &self.shapes {
-            let circuit = &shape.circuit.circuit;
-            let name = format!("segment {}", shape.setup.shape());
-            circuits.push((name, circuit.degree_bits(), gate_rows(&circuit.data)));
+            circuits.push(CircuitGates::of(format!("segment {}", shape.setup.shape()), &shape.circuit.circuit));
         }
         for (lift, shape) in self.aggregation.lifts.iter().zip(&self.shapes) {
-            let name = format!("lift {}", shape.setup.shape());
-            circuits.push((name, lift.degree_bits(), gate_rows(&lift.data)));
+            circuits.push(CircuitGates::of(format!("lift {}", shape.setup.shape()), lift));
         }
-        let merge = &self.aggregation.merge;
-        circuits.push(("merge".to_owned(), merge.degree_bits(), gate_rows(&merge.data)));
+        circuits.push(CircuitGates::of("merge".to_owned(), &self.aggregation.merge));
         let Shrink { shrink, last } = self.last_circuits()?;
-        circuits.push(("shrink".to_owned(), shrink.degree_bits(), gate_rows(&shrink.data)));
-        circuits.push(("last".to_owned(), last.degree_bits(), gate_rows(&last.data)));
+        circuits.push(CircuitGates::of("shrink".to_owned(), shrink));
+        circuits.push(CircuitGates::of("last".to_owned(), last));
         Ok(circuits)
     }
 
@@ -512,6 +527,7 @@ impl Engine {
     /// # Errors
     /// If they cannot be made or kept.
     pub fn set_up_wrap(&self, progress: &impl Progress) -> Result<&WrapKeys, EngineError> {
+        progress.during(&Step::Circuit { name: "shrink".to_owned() }, || self.last_circuits().map(|_| ()))?;
         match self.wrap_keys() {
             Err(EngineError::NoKeys { .. }) => {}
             result => return result,

@@ -24,7 +24,7 @@ mod wire;
 pub use artefact::{ArtefactError, ArtefactStore};
 pub use batch::{BatchProof, Step};
 pub use cut::{Block, CutError, Cutter, Segment};
-pub use engine::{Engine, EngineError, SegmentInput, TableArtefact, description};
+pub use engine::{CircuitGates, Engine, EngineError, SegmentInput, TableArtefact, description};
 pub use joule_recursion::profile::Profile;
 pub use keys::{CacheFolder, CacheFolderError};
 pub use progress::{Progress, Silent};

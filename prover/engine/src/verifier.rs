@@ -28,7 +28,7 @@ const MAGIC: &[u8; 8] = b"JouleVer";
 const FORMAT: u8 = 1;
 /// More lifts than there will be shapes.
 const LIFTS_MAX: u32 = 64;
-/// The most bytes of a verifier file; one has some 20,000.
+/// The most bytes of a verifier file; one has some 4,000.
 pub const VERIFIER_BYTES_MAX: usize = 1 << 20;
 
 /// Keys of all circuits of a program in one profile, for verifying results of tasks.

@@ -112,8 +112,8 @@ fn batch() -> Batch {
             from: Hash(fixed(&file["from"])),
             to: Hash(fixed(&file["to"])),
         },
-        public_input: U256::from_be_bytes(fixed(&file["public_input"])),
-        proof: std::array::from_fn(|word| U256::from_be_bytes(fixed(&file["proof"][word]))),
+        public_input: U256::from_be_bytes(fixed::<32>(&file["public_input"])),
+        proof: std::array::from_fn(|word| U256::from_be_bytes(fixed::<32>(&file["proof"][word]))),
         wrap_circuit: B256::new(fixed(&file["wrap_circuit"])),
     }
 }
