@@ -112,7 +112,8 @@ impl Sequencer {
     /// When [`Sequencer::time`] has something to do next; `None` on an idle chain, which needs no timer.
     pub fn wake_at_ms(&self, now_ms: u64) -> Option<u64> {
         let block = self.has_work().then(|| self.block_due_ms(now_ms));
-        [block, self.batcher.due_ms(), self.pool.next_expiry_ms()].into_iter().flatten().min()
+        let last_batch = (self.is_draining && self.batcher.open_blocks() > 0).then_some(now_ms);
+        [block, last_batch, self.batcher.due_ms(), self.pool.next_expiry_ms()].into_iter().flatten().min()
     }
 
     fn has_work(&self) -> bool {

@@ -73,8 +73,9 @@ fn a_full_block_and_a_draining_node_do_not_wait() {
     core.drain();
     build(&mut core, 3, 2);
     let batch = SealedBatch { first_block: 1, last_block: 3, data_bytes: 300 };
+    assert_eq!(core.wake_at_ms(2), Some(2), "the batch is closed without waiting for its age");
     assert_eq!(core.time(2), [Action::SealBatch(batch)]);
-    assert_eq!(core.time(3), []);
+    assert_eq!((core.wake_at_ms(3), core.time(3)), (None, vec![]));
 }
 
 #[test]
