@@ -2,7 +2,7 @@
 //!
 //! A **coordinator** has tasks (segments, merges, wraps) and no proving hardware; **provers** connect to it over libp2p, say what they can do, and take leases. The core is
 //! [`Coordinator`], a state machine over [`Event`]s without clock, randomness or I/O; [`EventLog`] is its memory; [`ArtefactFolder`] holds inputs and results by
-//! digest; [`serve`] and [`work`] put them on a network.
+//! digest; [`serve()`] and [`work()`] put them on a network.
 //!
 //! Nobody is trusted. A result counts when it is verified against the statement that its task asks for; a wrong one costs its prover standing. A prover that falls
 //! silent loses its task to the next, and its result still counts if it is the first. Accepted work is paid once: see [`ledger::Ledger`].

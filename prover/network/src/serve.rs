@@ -113,7 +113,7 @@ pub struct ServeOptions {
 }
 
 enum Command {
-    Event(Event, oneshot::Sender<Result<(), Refused>>),
+    Event(Box<Event>, oneshot::Sender<Result<(), Refused>>),
     Status(oneshot::Sender<Status>),
     Stop,
 }
@@ -154,7 +154,7 @@ impl CoordinatorHandle {
 
     async fn event(&self, event: Event) -> Result<(), ServeError> {
         let (answer, answered) = oneshot::channel();
-        self.commands.send(Command::Event(event, answer)).await.map_err(|_| ServeError::Ended)?;
+        self.commands.send(Command::Event(Box::new(event), answer)).await.map_err(|_| ServeError::Ended)?;
         Ok(answered.await.map_err(|_| ServeError::Ended)??)
     }
 
@@ -324,7 +324,7 @@ impl Server {
                 event = self.swarm.select_next_some() => self.network(event)?,
                 command = inbox.recv() => match command {
                     Some(Command::Event(event, answer)) => {
-                        let taken = self.event(event)?;
+                        let taken = self.event(*event)?;
                         let _: Result<(), _> = answer.send(taken);
                     }
                     Some(Command::Status(answer)) => {

@@ -230,7 +230,7 @@ mod tests {
     fn transfers_resume_after_any_chunk() {
         let (_source_folder, source) = folder();
         let (folder, target) = folder();
-        let bytes: Vec<u8> = (0..3 * CHUNK_BYTES_MAX + 17).map(|index| (index * 7 >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..3 * CHUNK_BYTES_MAX + 17).map(|index| ((index * 7) >> 3) as u8).collect();
         let (id, length) = (source.put(&bytes).unwrap(), bytes.len() as u64);
         loop {
             // The receiver starts anew every time: all it knows is on its disk.
