@@ -120,7 +120,12 @@ pub fn sequencer_config() -> SequencerConfig {
         base_fee: BASE_FEE,
         block_interval_ms: 100,
         pool: PoolLimits::default(),
-        batch: BatchLimits { gas_max: 16 * BLOCK_GAS_MAX, data_bytes_max: 2_000_000, blocks_max: 600, age_ms_max: 3_600_000 },
+        batch: BatchLimits {
+            gas_max: 16 * BLOCK_GAS_MAX,
+            data_bytes_max: 2_000_000,
+            blocks_max: 600,
+            age_ms_max: 3_600_000,
+        },
     }
 }
 
@@ -180,7 +185,8 @@ async fn follow(client: WsClient, found: Found, expected: usize) -> anyhow::Resu
         let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
         for hash in hashes.iter().filter_map(Value::as_str) {
             let mut bytes = [0; 32];
-            hex::decode_to_slice(hash.trim_start_matches("0x"), &mut bytes).map_err(|error| anyhow!("a hash of a block: {error}"))?;
+            hex::decode_to_slice(hash.trim_start_matches("0x"), &mut bytes)
+                .map_err(|error| anyhow!("a hash of a block: {error}"))?;
             found.insert(Hash(bytes), now);
         }
         if found.len() >= expected {
@@ -249,9 +255,11 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         return Ok(());
     }
     println!("payments in blocks      {} of {} acknowledged", report.included, report.submitted);
-    println!("payments per second     {:.0} over {:.1} s, {} blocks", report.payments_per_second, report.seconds, report.blocks);
-    for (name, latency) in
-        [("acknowledged", report.submit_to_acknowledged), ("receipt     ", report.submit_to_receipt)]
+    println!(
+        "payments per second     {:.0} over {:.1} s, {} blocks",
+        report.payments_per_second, report.seconds, report.blocks
+    );
+    for (name, latency) in [("acknowledged", report.submit_to_acknowledged), ("receipt     ", report.submit_to_receipt)]
     {
         println!(
             "submit to {name}  p50 {:.1} ms, p99 {:.1} ms, at most {:.1} ms",

@@ -300,8 +300,10 @@ impl Resolved {
         environment: impl IntoIterator<Item = (String, String)>,
         flags: &[(String, String)],
     ) -> Result<Self, ConfigError> {
-        let defaults = Table::try_from(Config::default())
-            .map_err(|error| ConfigError::Malformed { source_name: "defaults".to_owned(), reason: error.to_string() })?;
+        let defaults = Table::try_from(Config::default()).map_err(|error| ConfigError::Malformed {
+            source_name: "defaults".to_owned(),
+            reason: error.to_string(),
+        })?;
         let mut flat = BTreeMap::new();
         flatten("", &defaults, &mut flat);
         let mut values: BTreeMap<String, (Value, Source)> =
@@ -309,9 +311,10 @@ impl Resolved {
 
         if let Some((path, text)) = file {
             let source_name = path.display().to_string();
-            let table: Table = text
-                .parse()
-                .map_err(|error: toml::de::Error| ConfigError::Malformed { source_name: source_name.clone(), reason: error.to_string() })?;
+            let table: Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Malformed {
+                source_name: source_name.clone(),
+                reason: error.to_string(),
+            })?;
             let mut flat = BTreeMap::new();
             flatten("", &table, &mut flat);
             for (key, value) in flat {
@@ -368,8 +371,10 @@ impl Resolved {
             Ok(text) => Some((path, text)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 if write_defaults {
-                    let text = toml::to_string_pretty(&Config::default())
-                        .map_err(|error| ConfigError::Malformed { source_name: "defaults".to_owned(), reason: error.to_string() })?;
+                    let text = toml::to_string_pretty(&Config::default()).map_err(|error| ConfigError::Malformed {
+                        source_name: "defaults".to_owned(),
+                        reason: error.to_string(),
+                    })?;
                     fs::write(&path, text).map_err(|error| ConfigError::File { path, error })?;
                 }
                 None
@@ -415,7 +420,9 @@ impl Config {
         };
         match genesis.check() {
             Ok(()) => Ok(genesis),
-            Err(error) => Err(ConfigError::Malformed { source_name: "[genesis]".to_owned(), reason: error.to_string() }),
+            Err(error) => {
+                Err(ConfigError::Malformed { source_name: "[genesis]".to_owned(), reason: error.to_string() })
+            }
         }
     }
 
@@ -489,9 +496,12 @@ mod tests {
             ("JOULE_NODE_RPC_ADDRESS", "127.0.0.1:2"),
             ("HOME", "/nowhere"),
         ]);
-        let resolved =
-            Resolved::resolve(Some(("a.toml".into(), file.to_owned())), environment, &pairs(&[("rpc.address", "127.0.0.1:3")]))
-                .unwrap();
+        let resolved = Resolved::resolve(
+            Some(("a.toml".into(), file.to_owned())),
+            environment,
+            &pairs(&[("rpc.address", "127.0.0.1:3")]),
+        )
+        .unwrap();
         assert_eq!(resolved.config.rpc.address.port(), 3);
         assert_eq!(source(&resolved, "rpc.address"), &Source::Flag);
         assert_eq!(resolved.config.sequencer.base_fee, 7);

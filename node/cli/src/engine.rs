@@ -77,7 +77,9 @@ struct Submission {
 enum Command {
     Submit(Box<Submission>),
     /// The database holds other requests than before, from this index on.
-    Requests { first_changed: u64 },
+    Requests {
+        first_changed: u64,
+    },
     /// Take no more transactions, put what waits into blocks, and close the batch.
     Drain,
     Stop,
@@ -379,7 +381,8 @@ impl Worker {
         let parent = *self.execution.checkpoint();
         let requests = self.database.view()?.requests(parent.priority_count, request_count)?;
         // L1's clock may be ahead of ours; a block is never earlier than a request in it.
-        let dates = requests.iter().filter_map(|bytes| PriorityRequest::decode(bytes).ok()).map(|request| request.timestamp);
+        let dates =
+            requests.iter().filter_map(|bytes| PriorityRequest::decode(bytes).ok()).map(|request| request.timestamp);
         let timestamp = dates.max().unwrap_or(0).max(now / 1_000).max(parent.timestamp);
         let base_fee = self.sequencer.config().base_fee;
 
@@ -432,7 +435,8 @@ impl Worker {
             .collect();
         let size = size_of(&record);
         let end = now_ms()?;
-        let (actions, mut gone) = self.sequencer.block_sealed(&size, record.requests.len(), touched.iter().copied(), end);
+        let (actions, mut gone) =
+            self.sequencer.block_sealed(&size, record.requests.len(), touched.iter().copied(), end);
         gone.extend(dropped.iter().map(|dropped| dropped.hash));
         let included: Vec<Hash> = record.transactions.iter().map(|done| done.hash).collect();
         self.shared.pending.remove(&included);
@@ -529,7 +533,11 @@ impl Worker {
             keep -= 1;
         }
         drop(view);
-        tracing::warn!(request = index, keep, "L1 was reorganised below requests that blocks have consumed: undoing them");
+        tracing::warn!(
+            request = index,
+            keep,
+            "L1 was reorganised below requests that blocks have consumed: undoing them"
+        );
         self.database.revert_to(keep, true)?;
         self.execution = self.database.execution()?;
         self.sequencer = Sequencer::new(*self.sequencer.config());

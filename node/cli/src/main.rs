@@ -12,11 +12,15 @@ use tracing_subscriber::EnvFilter;
 
 /// Joule's sequencer.
 #[derive(Debug, Parser)]
-#[command(name = "joule-node", version, after_help = "\
+#[command(
+    name = "joule-node",
+    version,
+    after_help = "\
 Examples:
   joule-node config show                       every setting, its value, and where it came from
   joule-node --set rpc.address=0.0.0.0:8545 run
-  joule-node bench --seconds 30 --json         payments per second through RPC on this machine")]
+  joule-node bench --seconds 30 --json         payments per second through RPC on this machine"
+)]
 struct Cli {
     #[command(flatten)]
     common: Common,
@@ -107,7 +111,9 @@ async fn run(resolved: &Resolved) -> anyhow::Result<()> {
     let genesis = config.genesis()?;
     let sequencer = config.sequencer()?;
     if config.l1.url.is_empty() {
-        bail!("`l1.url` is not set: without an L1 no money comes in and nothing is settled. Set it, `l1.rollup` and `l1.deployed_at`");
+        bail!(
+            "`l1.url` is not set: without an L1 no money comes in and nothing is settled. Set it, `l1.rollup` and `l1.deployed_at`"
+        );
     }
     let key = BlockKey::read(&config.sequencer.key_file)?;
     let rollup = config.rollup()?;
@@ -115,7 +121,11 @@ async fn run(resolved: &Resolved) -> anyhow::Result<()> {
         .await
         .context("connecting to L1")?;
     if client.constants().l2_chain_id != genesis.chain_id {
-        bail!("the rollup on L1 is for chain {}, `genesis.chain_id` is {}", client.constants().l2_chain_id, genesis.chain_id);
+        bail!(
+            "the rollup on L1 is for chain {}, `genesis.chain_id` is {}",
+            client.constants().l2_chain_id,
+            genesis.chain_id
+        );
     }
     let state = client.state(client.head().await?).await.context("reading the rollup")?;
     if state.sequencer.0.0 != key.address().0 {

@@ -17,9 +17,7 @@ use thiserror::Error;
 use tokio::{sync::broadcast, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    BlockKey, Engine, EngineError, Metrics, Pending, RequestWatch, SequencerNode, Shared, operations,
-};
+use crate::{BlockKey, Engine, EngineError, Metrics, Pending, RequestWatch, SequencerNode, Shared, operations};
 
 /// Blocks and pool events that a slow listener may fall behind.
 const EVENTS_MAX: usize = 8_192;

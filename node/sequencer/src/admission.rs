@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use joule_kernel::recover_address;
-use joule_protocol::{
-    Address, Amount, CallKind, Envelope, Hash, Hashing, Native, Refusal, SystemContract, gas_of,
-};
+use joule_protocol::{Address, Amount, CallKind, Envelope, Hash, Hashing, Native, Refusal, SystemContract, gas_of};
 
 /// A signed transaction whose envelope is good: it decodes, is for this chain, names something that can be called with enough gas, and its signature recovers to a
 /// sender. Only [`CheckedTransaction::check`] makes one.
@@ -44,7 +42,8 @@ impl CheckedTransaction {
             return Err(Refusal::NonceExhausted);
         }
         let signing_hash = envelope.signing_hash::<Native>();
-        let sender = recover_address::<Native>(&signing_hash, &envelope.signature).ok_or(Refusal::SignerNotRecovered)?;
+        let sender =
+            recover_address::<Native>(&signing_hash, &envelope.signature).ok_or(Refusal::SignerNotRecovered)?;
         Ok(Self {
             hash: Native::keccak256(bytes),
             sender,

@@ -175,7 +175,8 @@ impl Sequencer {
     ) -> (Vec<Action>, Vec<Hash>) {
         self.last_block_ms = Some(now_ms);
         self.requests = self.requests.saturating_sub(requests as u64);
-        let used = touched.into_iter().flat_map(|(address, nonce)| self.pool.account_changed(&address, nonce)).collect();
+        let used =
+            touched.into_iter().flat_map(|(address, nonce)| self.pool.account_changed(&address, nonce)).collect();
         (self.batcher.block(block, now_ms).into_iter().map(Action::SealBatch).collect(), used)
     }
 

@@ -50,7 +50,9 @@ pub enum PoolRefusal {
         hash: Hash,
     },
     /// Another transaction with its nonce waits, and it does not pay enough more.
-    #[error("replacement underpriced: nonce {nonce} is taken by a transaction with maxFeePerGas {have}, a replacement needs {need}, this has {got}")]
+    #[error(
+        "replacement underpriced: nonce {nonce} is taken by a transaction with maxFeePerGas {have}, a replacement needs {need}, this has {got}"
+    )]
     ReplacementUnderpriced {
         /// The nonce.
         nonce: u64,
@@ -76,7 +78,9 @@ pub enum PoolRefusal {
         limit: usize,
     },
     /// Too many that wait for an earlier nonce.
-    #[error("nonce {got} leaves a gap: the next is {expected}, and the mempool holds its limit of {limit} such transactions")]
+    #[error(
+        "nonce {got} leaves a gap: the next is {expected}, and the mempool holds its limit of {limit} such transactions"
+    )]
     GapsFull {
         /// The transaction's nonce.
         got: u64,

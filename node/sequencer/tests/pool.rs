@@ -162,8 +162,14 @@ fn every_bound_refuses_with_its_numbers() {
     };
     let old = Account { nonce: 5, ..rich() };
     assert_eq!(refused(&mut pool, transfer(0, 4, 100, 1), &old), Refusal::NonceTooLow { got: 4, expected: 5 }.into());
-    assert_eq!(refused(&mut pool, transfer(0, 13, 100, 1), &old), Refusal::NonceTooHigh { got: 13, expected: 5 }.into());
-    assert_eq!(refused(&mut pool, transfer(0, 5, 99, 1), &old), Refusal::FeeBelowBase { got: 99, base_fee: 100 }.into());
+    assert_eq!(
+        refused(&mut pool, transfer(0, 13, 100, 1), &old),
+        Refusal::NonceTooHigh { got: 13, expected: 5 }.into()
+    );
+    assert_eq!(
+        refused(&mut pool, transfer(0, 5, 99, 1), &old),
+        Refusal::FeeBelowBase { got: 99, base_fee: 100 }.into()
+    );
     for sender in 0..3 {
         pool.insert(transfer(sender, 1, 100, 1), &rich(), BASE_FEE).expect("room for gaps");
         pool.insert(transfer(sender, 2, 100, 1), &rich(), BASE_FEE).expect("room for gaps");

@@ -1,6 +1,6 @@
 //! When blocks and batches close.
 
-use joule_protocol::{Account, Address};
+use joule_protocol::{Account, Address, limits::BLOCK_TRANSACTIONS_MAX};
 use joule_sequencer::{
     Action, BatchLimits, Batcher, BlockSize, CheckedTransaction, PoolLimits, SealedBatch, Sequencer, SequencerConfig,
 };
@@ -63,7 +63,7 @@ fn a_full_block_and_a_draining_node_do_not_wait() {
     let mut core = core();
     submit(&mut core, 0, 0);
     build(&mut core, 1, 0);
-    (0..119).for_each(|nonce| submit(&mut core, 1, nonce));
+    (1..BLOCK_TRANSACTIONS_MAX as u64).for_each(|count| submit(&mut core, 1, count - 1));
     assert_eq!(core.time(1), []);
     submit(&mut core, 2, 0);
     assert_eq!(core.time(1), [Action::BuildBlock { requests: 0 }]);

@@ -21,7 +21,7 @@ proptest! {
     fn items_have_one_encoding(items in items(), cut in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), flip in 1u8..) {
         let bytes = items.encode();
         prop_assert!(bytes.len() <= BlockItems::BYTES_MAX);
-        prop_assert_eq!(BlockItems::decode(&bytes).as_ref(), Ok(&items));
+        prop_assert_eq!(BlockItems::decode(&bytes), Ok(items.clone()));
         prop_assert!(BlockItems::decode(&bytes[..cut.index(bytes.len())]).is_err());
         prop_assert_eq!(BlockItems::decode(&[&bytes[..], &[0]].concat()), Err(WireError::Trailing { got: 1 }));
         let mut changed = bytes.clone();

@@ -143,7 +143,8 @@ pub(crate) fn open_rocks(path: &Path) -> Result<DB, StorageError> {
     options.set_keep_log_file_num(4);
     options.set_max_total_wal_size(512 << 20);
     let cache = Cache::new_lru_cache(CACHE_BYTES);
-    let columns = Column::ALL.iter().map(|&column| ColumnFamilyDescriptor::new(column.name(), options_of(column, &cache)));
+    let columns =
+        Column::ALL.iter().map(|&column| ColumnFamilyDescriptor::new(column.name(), options_of(column, &cache)));
     Ok(DB::open_cf_descriptors(&options, path, columns)?)
 }
 

@@ -54,7 +54,9 @@ pub enum StorageError {
         expected: Hash,
     },
     /// A restore that did not end.
-    #[error("the database at {path} holds a snapshot that was only restored in part; delete the folder and restore again")]
+    #[error(
+        "the database at {path} holds a snapshot that was only restored in part; delete the folder and restore again"
+    )]
     RestoreUnfinished {
         /// Where.
         path: PathBuf,

@@ -164,8 +164,7 @@ impl Touched {
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(bytes);
-        let leaves =
-            (0..reader.length("leaves", TOUCHED_MAX)?).map(|_| reader.key("key")).collect::<Result<_, _>>()?;
+        let leaves = (0..reader.length("leaves", TOUCHED_MAX)?).map(|_| reader.key("key")).collect::<Result<_, _>>()?;
         let nodes = (0..reader.length("nodes", TOUCHED_MAX)?)
             .map(|_| Ok((reader.u8("height")?, reader.u32("position")?)))
             .collect::<Result<_, WireError>>()?;

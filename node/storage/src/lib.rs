@@ -28,7 +28,7 @@ pub use bloom::Bloom;
 pub use database::{Database, Reverted};
 pub use error::StorageError;
 pub use journal::{JournalEdit, Space};
-pub use logs::{LOGS_MAX, LOG_BLOCKS_MAX, LogEntry, LogFilter, LogSource};
+pub use logs::{LOG_BLOCKS_MAX, LOGS_MAX, LogEntry, LogFilter, LogSource};
 pub use records::{
     BatchRecord, BlockRecord, L1Cursor, OutcomeRecord, PoolRecord, RequestRecord, Stage, TransactionPlace,
     TransactionRecord, block_signing_hash,

@@ -126,7 +126,11 @@ impl View<'_> {
         }
         let blocks = last - first + 1;
         if blocks > LOG_BLOCKS_MAX {
-            return Err(StorageError::TooMuch { what: "blocks to search for logs", got: blocks, limit: LOG_BLOCKS_MAX });
+            return Err(StorageError::TooMuch {
+                what: "blocks to search for logs",
+                got: blocks,
+                limit: LOG_BLOCKS_MAX,
+            });
         }
         let mut entries = Vec::new();
         for number in first..=last {

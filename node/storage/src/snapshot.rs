@@ -69,7 +69,9 @@ fn write(
     out.flush()?;
     match written == leaf_count {
         true => Ok(()),
-        false => Err(StorageError::BadSnapshot { reason: "the state has not as many leaves as it says", leaf: written }),
+        false => {
+            Err(StorageError::BadSnapshot { reason: "the state has not as many leaves as it says", leaf: written })
+        }
     }
 }
 
@@ -219,7 +221,8 @@ fn build_tree(inner: &Inner, leaf_count: u64) -> Result<Digest, StorageError> {
                 .map(|pair| (pair[0], pair.get(1).copied().unwrap_or_else(|| empty_node(height))))
                 .collect();
             let first = (position / 2) as u32;
-            let nodes: Vec<_> = (first..).zip(compress_many(&pairs)).map(|(at, node)| ((height + 1, at), node)).collect();
+            let nodes: Vec<_> =
+                (first..).zip(compress_many(&pairs)).map(|(at, node)| ((height + 1, at), node)).collect();
             let mut batch = WriteBatch::default();
             inner.put_state(&mut batch, &[], &nodes);
             inner.write(batch)?;

@@ -43,7 +43,13 @@ fn spawn(folder: &Path) -> (Child, String) {
 }
 
 /// Sends each wallet's transfers in order until the connection is gone, and notes what was acknowledged. Returns each wallet's next nonce: the first that was not.
-async fn load(address: &str, nonces: &mut [u64], acknowledged: &mut HashMap<Hash, (u64, u64)>, until: usize, child: &mut Child) {
+async fn load(
+    address: &str,
+    nonces: &mut [u64],
+    acknowledged: &mut HashMap<Hash, (u64, u64)>,
+    until: usize,
+    child: &mut Child,
+) {
     let client = WsClientBuilder::default().build(format!("ws://{address}")).await.expect("connects");
     let mut is_killed = false;
     loop {

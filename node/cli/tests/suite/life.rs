@@ -54,7 +54,16 @@ async fn a_transfer_is_acknowledged_included_and_signed_for() {
     assert!(view.pool_all().expect("reads").is_empty());
     let first = events.recv().await.expect("an event");
     assert_eq!(first, NodeEvent::Pending { hash });
-    assert_eq!(node.node().submit(transfer(0, 0)).await.map_err(|error| error.to_string()).expect_err("used").split(':').next(), Some("nonce too low"));
+    assert_eq!(
+        node.node()
+            .submit(transfer(0, 0))
+            .await
+            .map_err(|error| error.to_string())
+            .expect_err("used")
+            .split(':')
+            .next(),
+        Some("nonce too low")
+    );
     drop(view);
     node.stop().await.expect("stops");
 }

@@ -99,7 +99,10 @@ fn blocks_transactions_and_logs_are_found() {
         };
         let wanted: Vec<_> = all
             .iter()
-            .filter(|other| other.address == log.address && other.topics[..2.min(other.topics.len())] == log.topics[..2.min(log.topics.len())])
+            .filter(|other| {
+                other.address == log.address
+                    && other.topics[..2.min(other.topics.len())] == log.topics[..2.min(log.topics.len())]
+            })
             .cloned()
             .collect();
         assert_eq!(ask(&filter), wanted);
