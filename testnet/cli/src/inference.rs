@@ -7,19 +7,19 @@
 use joule_protocol::{Hash, Hashing, Native};
 
 /// Hashed features of a window: how often each group of byte trigrams occurs.
-pub const FEATURES: usize = 1_024;
+pub(crate) const FEATURES: usize = 1_024;
 
 /// Bytes of text in a window.
-pub const WINDOW_BYTES: usize = 256;
+pub(crate) const WINDOW_BYTES: usize = 256;
 
 /// Most bytes of input that a run takes.
-pub const INPUT_BYTES_MAX: usize = 1 << 20;
+pub(crate) const INPUT_BYTES_MAX: usize = 1 << 20;
 
 const EPOCHS: usize = 12;
 
 /// What a text can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Language {
+pub(crate) enum Language {
     /// Rust.
     Rust,
     /// Solidity.
@@ -30,7 +30,7 @@ pub enum Language {
 
 impl Language {
     /// All of them, in the order of the model's rows.
-    pub const ALL: [Self; 3] = [Self::Rust, Self::Solidity, Self::English];
+    pub(crate) const ALL: [Self; 3] = [Self::Rust, Self::Solidity, Self::English];
 }
 
 /// What the model learns from.
@@ -63,39 +63,39 @@ const LESSONS: [(Language, &[&str]); 3] = [
 
 /// An int8 linear classifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Model {
+pub(crate) struct Model {
     /// One row of [`FEATURES`] weights for each language.
     weights: Vec<i8>,
 }
 
 /// What a run of the model gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inference {
+pub(crate) struct Inference {
     /// The product, one row of scores for each window of the input.
-    pub scores: Vec<[i32; Language::ALL.len()]>,
+    pub(crate) scores: Vec<[i32; Language::ALL.len()]>,
     /// The language with the highest sum of scores.
-    pub language: Language,
+    pub(crate) language: Language,
     /// Multiply-accumulates: what the run is metered by.
-    pub units: u64,
+    pub(crate) units: u64,
 }
 
 impl Inference {
     /// The bytes that a receipt's output hash is over: the scores, big-endian, row by row, and the language's index.
-    pub fn output(&self) -> Vec<u8> {
+    pub(crate) fn output(&self) -> Vec<u8> {
         let mut bytes: Vec<u8> = self.scores.iter().flatten().flat_map(|score| score.to_be_bytes()).collect();
         bytes.push(self.language as u8);
         bytes
     }
 
     /// Hash of the output.
-    pub fn output_hash(&self) -> Hash {
+    pub(crate) fn output_hash(&self) -> Hash {
         Native::keccak256(&self.output())
     }
 }
 
 impl Model {
     /// Learns the model. The same sources give the same weights on every machine.
-    pub fn learn() -> Self {
+    pub(crate) fn learn() -> Self {
         let samples: Vec<(usize, [i8; FEATURES])> = LESSONS
             .iter()
             .flat_map(|(language, texts)| {
@@ -128,7 +128,7 @@ impl Model {
     }
 
     /// The commitment that jobs name: architecture and weights.
-    pub fn commitment(&self) -> Hash {
+    pub(crate) fn commitment(&self) -> Hash {
         let mut bytes = b"joule.model.linear.int8.v1".to_vec();
         for size in [Language::ALL.len(), FEATURES, WINDOW_BYTES] {
             bytes.extend_from_slice(&(size as u64).to_be_bytes());
@@ -138,12 +138,12 @@ impl Model {
     }
 
     /// Units that a run on `input` takes; known beforehand, so that a client can bound the price.
-    pub fn units(input: &[u8]) -> u64 {
+    pub(crate) fn units(input: &[u8]) -> u64 {
         (windows(input).count() * FEATURES * Language::ALL.len()) as u64
     }
 
     /// Runs the model. `None` for input that is empty or larger than [`INPUT_BYTES_MAX`].
-    pub fn run(&self, input: &[u8]) -> Option<Inference> {
+    pub(crate) fn run(&self, input: &[u8]) -> Option<Inference> {
         if input.is_empty() || input.len() > INPUT_BYTES_MAX {
             return None;
         }
