@@ -22,6 +22,9 @@ pub enum Space {
     Node = 7,
 }
 
+/// A record of a space: its key and its value.
+pub type JournalRecord = (Vec<u8>, Vec<u8>);
+
 /// One change of a space.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JournalEdit {

@@ -27,7 +27,7 @@ mod view;
 pub use bloom::Bloom;
 pub use database::{Database, Reverted};
 pub use error::StorageError;
-pub use journal::{JournalEdit, Space};
+pub use journal::{JournalEdit, JournalRecord, Space};
 pub use logs::{LOG_BLOCKS_MAX, LOGS_MAX, LogEntry, LogFilter, LogSource};
 pub use records::{
     BatchRecord, BlockRecord, L1Cursor, OutcomeRecord, PoolRecord, RequestRecord, Stage, TransactionPlace,

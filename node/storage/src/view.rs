@@ -5,8 +5,8 @@ use joule_state::{StateTree, wire::Reader};
 use rocksdb::{DB, ReadOptions, SnapshotWithThreadMode};
 
 use crate::{
-    BatchRecord, BlockRecord, Bloom, HistoricStore, JournalEdit, L1Cursor, PoolRecord, Space, Stage, StorageError,
-    TransactionPlace, TransactionRecord, ViewStore,
+    BatchRecord, BlockRecord, Bloom, HistoricStore, JournalEdit, JournalRecord, L1Cursor, PoolRecord, Space, Stage,
+    StorageError, TransactionPlace, TransactionRecord, ViewStore,
     database::Inner,
     journal::journal_key,
     layout::{Column, decode_u64, meta},
@@ -265,7 +265,7 @@ impl<'a> View<'a> {
     }
 
     /// Records of a space by rising key, keys and values, from key `from` on, at most [`JournalEdit::SCAN_MAX`].
-    pub fn journal_scan(&self, space: Space, from: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError> {
+    pub fn journal_scan(&self, space: Space, from: &[u8]) -> Result<Vec<JournalRecord>, StorageError> {
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(vec![space as u8 + 1]);
         let mut iterator = self.iterator(Column::Journal, options);

@@ -75,7 +75,7 @@ async fn two_of_five_may_fail_in_any_way_and_a_third_is_reported_as_the_fallback
     let members = start_all(&world).await;
 
     // One silent, one forging: the certificate is there as soon as three have signed, with an alarm on the way.
-    let batch = world.seal(20).await;
+    let batch = world.seal(8).await;
     let committee = with_liars(&members, &[(3, Lie::Silence), (4, Lie::WrongKey(4))]).await;
     let reports = Arc::new(Reports::default());
     let publisher = world.publisher(committee.clone(), reports.clone(), TIMING);
@@ -98,7 +98,7 @@ async fn two_of_five_may_fail_in_any_way_and_a_third_is_reported_as_the_fallback
     let committee = with_liars(&members, &lies).await;
     let reports = Arc::new(Reports::default());
     let publisher = world.publisher(committee, reports.clone(), TIMING);
-    let next = world.seal(20).await;
+    let next = world.seal(5).await;
     let published = publisher.publish(&world.keyset, world.now().await, next).await.expect("asks");
     let lost = Publication::FallBack(Unpublished::Committee(FallBack::QuorumLost { able: 2, quorum: 3 }));
     assert_eq!(published, lost);
@@ -113,7 +113,7 @@ async fn two_of_five_may_fail_in_any_way_and_a_third_is_reported_as_the_fallback
     let lies = [(2, Lie::Silence), (3, Lie::Silence), (4, Lie::Silence)];
     let committee = with_liars(&members, &lies).await;
     let publisher = world.publisher(committee, Arc::new(Reports::default()), IMPATIENT);
-    let last = world.seal(5).await;
+    let last = world.seal(3).await;
     let published = publisher.publish(&world.keyset, world.now().await, last).await.expect("asks");
     let late = |reason: &Publication| {
         matches!(reason, Publication::FallBack(Unpublished::Committee(FallBack::DeadlinePassed { quorum: 3, .. })))
@@ -198,7 +198,8 @@ async fn a_lying_sequencer_gets_no_signature_and_an_honest_one_does_afterwards()
     assert_eq!(share.verify(&world.keyset).expect("verifies").share().statement, *good.offer().statement());
     assert_eq!(member.member.offer(good.encode()).await.expect("signs again"), share);
     let mut forked = fork;
-    let (mut requests, mut none) = (VecDeque::new(), VecDeque::new());
+    let first_request = world.history().await.requests()[0].encode();
+    let (mut requests, mut none) = (VecDeque::from([first_request]), VecDeque::new());
     let second_truth = forked.seal(&mut requests, &mut none, 1, l1.time_s).expect("seals");
     assert_eq!(refused(member, &offer(&forked, &second_truth, &l1, expiry)).await, RefusalCode::Conflict);
     assert_eq!(refused(member, &offer(&world.maker, &batch, &l1, expiry + 1)).await, RefusalCode::Conflict);
