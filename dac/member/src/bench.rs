@@ -38,7 +38,7 @@ pub enum BenchError {
     Abort(#[from] Abort),
     /// The member does not take them.
     #[error(transparent)]
-    Work(#[from] WorkError),
+    Work(Box<WorkError>),
     /// The rules do not take them.
     #[error(transparent)]
     Refused(#[from] OfferRefused),
@@ -51,6 +51,12 @@ pub enum BenchError {
     /// The member's key is none.
     #[error(transparent)]
     Key(#[from] KeyError),
+}
+
+impl From<WorkError> for BenchError {
+    fn from(error: WorkError) -> Self {
+        Self::Work(Box::new(error))
+    }
 }
 
 /// Executes and seals batches in memory, as a sequencer would, and signs offers of them.

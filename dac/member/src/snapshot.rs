@@ -38,7 +38,7 @@ pub enum SnapshotError {
     Journal(#[from] JournalError),
     /// The batches on disk.
     #[error(transparent)]
-    Work(#[from] WorkError),
+    Work(Box<WorkError>),
     /// The file.
     #[error("the snapshot {path}: {error}")]
     Io {
@@ -72,6 +72,12 @@ pub enum SnapshotError {
         /// Bytes of the snapshot.
         total: u64,
     },
+}
+
+impl From<WorkError> for SnapshotError {
+    fn from(error: WorkError) -> Self {
+        Self::Work(Box::new(error))
+    }
 }
 
 fn io_at(path: &Path) -> impl Fn(io::Error) -> SnapshotError {

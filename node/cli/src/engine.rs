@@ -355,7 +355,7 @@ impl Worker {
                 SubmitError::NonceTooFar { got, expected, limit: self.sequencer.config().pool.per_sender_max as u64 }
             }
             PoolRefusal::Refused(Refusal::InsufficientFunds { need, .. })
-                if self.sequencer.pool().len() > 0 && need > account.balance =>
+                if !self.sequencer.pool().is_empty() && need > account.balance =>
             {
                 SubmitError::Unaffordable { have: account.balance, need }
             }

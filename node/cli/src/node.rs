@@ -79,7 +79,7 @@ impl Node for SequencerNode {
     }
 
     fn l1_contracts(&self) -> Option<L1Contracts> {
-        self.l1_contracts.clone()
+        self.l1_contracts
     }
 
     fn client_version(&self) -> String {

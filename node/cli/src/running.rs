@@ -108,7 +108,7 @@ impl RunningNode {
         let engine = tokio::task::spawn_blocking(move || Engine::start(database, config, key, of_engine)).await??;
         let handle = engine.handle().clone();
         let (has_failed, stop) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
-        let contracts = setup.l1.as_ref().and_then(|l1| l1.contracts.clone());
+        let contracts = setup.l1.as_ref().and_then(|l1| l1.contracts);
         let node = Arc::new(SequencerNode::new(
             setup.database.clone(),
             handle.clone(),

@@ -25,13 +25,16 @@ use tokio::sync::broadcast;
 pub(crate) const BASE_FEE: u64 = 1_000_000_000;
 pub(crate) const ONE: Amount = 1_000_000_000_000_000_000;
 
+/// A transaction that waits: its hash, sender, nonce and bytes.
+type Pooled = (Hash, Address, u64, Vec<u8>);
+
 pub(crate) struct TestNode {
     database: Database,
     genesis: Genesis,
     execution: Mutex<Execution<StateStore>>,
     time: AtomicU64,
     holds: AtomicBool,
-    pool: Mutex<Vec<(Hash, Address, u64, Vec<u8>)>>,
+    pool: Mutex<Vec<Pooled>>,
     events: broadcast::Sender<NodeEvent>,
     contracts: OnceLock<L1Contracts>,
     _folder: TempDir,
