@@ -3,7 +3,12 @@
 # Builds go to one folder outside of the checkout, so that a fresh clone does not compile its dependencies again.
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/joule/target
 
-.PHONY: test check unit contracts book prerequisites image keys
+.PHONY: testnet test check unit contracts book prerequisites image keys
+
+## The whole network on this machine, from a deposit to a claimed withdrawal, past real proofs; then it serves wallets.
+## The first run makes development keys, which takes some minutes. Without -p, so that dependencies are built as the tests build them.
+testnet: prerequisites
+	cargo run --locked --bin joule-testnet -- demo $(DEMO)
 
 ## Runs every check and test: what CI runs.
 test: prerequisites check unit contracts

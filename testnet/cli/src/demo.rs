@@ -14,6 +14,7 @@ use alloy::{
 };
 use anyhow::{Context, bail, ensure};
 use joule_contracts::{Bridge, Rollup};
+use joule_l1::L1Event;
 use joule_machine::kernel_image;
 use joule_protocol::{
     Address as L2Address, Amount, Call, ComputeReceipt, DeviceConsent, Genesis, Hash, Hashing, Key, Native, Object,
@@ -222,8 +223,9 @@ async fn demo(arguments: &Arguments, folder: &Path, reporter: &Reporter) -> anyh
     let withdrawal = reporter.stage("withdrawal", withdraw(&client, &actors)).await?;
 
     let last_block = withdrawal.1;
-    let batches =
-        reporter.stage("settled on L1", settle(&mut sequencer, &ledger, last_block, reporter, &mut l1_steps)).await?;
+    let batches = reporter
+        .stage("settled on L1", settle(&mut sequencer, &ledger, &contracts, last_block, reporter, &mut l1_steps))
+        .await?;
     reporter.stage("receipt, offline", check_receipt(&client, &ledger, &contracts, settled_by)).await?;
     reporter.stage("withdrawal claimed", claim(&client, &ledger, &contracts, withdrawal.0, &mut l1_steps)).await?;
     let conservation = reporter.stage("conservation", conservation(&sequencer.database, &ledger, &contracts)).await?;
@@ -455,6 +457,7 @@ async fn withdraw(client: &Client, actors: &Actors) -> anyhow::Result<((B256, u6
 async fn settle(
     sequencer: &mut Sequencer,
     ledger: &Ledger,
+    contracts: &Contracts,
     block: u64,
     reporter: &Reporter,
     steps: &mut Vec<L1Step>,
@@ -474,21 +477,8 @@ async fn settle(
                     continue;
                 }
             };
+            reporter.say(&format!("           batch {number}: {stage:?}"));
             let record = batch(&sequencer.database, number).await?;
-            let mut line = format!("           batch {number}: {stage:?}");
-            if let Some(transaction) = record.l1_transaction {
-                let transaction = B256::new(transaction.0);
-                let is_new = steps.iter().all(|step| step.transaction != transaction);
-                if let (true, Some(receipt)) = (is_new, ledger.provider.get_transaction_receipt(transaction).await?) {
-                    line += &format!(" ({} gas)", receipt.gas_used);
-                    steps.push(L1Step {
-                        step: format!("batch {number} {stage:?}"),
-                        transaction,
-                        gas: receipt.gas_used,
-                    });
-                }
-            }
-            reporter.say(&line);
             if stage == Stage::Executed && record.last_block >= block {
                 return anyhow::Ok(number);
             }
@@ -505,8 +495,28 @@ async fn settle(
             data: if record.certificate_expiry.is_some() { "committee" } else { "L1" },
         });
     }
-    let outcome = format!("{last} batches executed");
+    settlement_gas(ledger, contracts, steps).await?;
+    let outcome = format!("batches executed: {last}");
     Ok((batches, outcome))
+}
+
+/// What every transaction of settlement cost, from L1's own records.
+async fn settlement_gas(ledger: &Ledger, contracts: &Contracts, steps: &mut Vec<L1Step>) -> anyhow::Result<()> {
+    let l1 = contracts.client(ledger).await?;
+    let head = l1.head().await?;
+    for located in l1.events(contracts.addresses.block_number, head.number).await? {
+        let step = match &located.event {
+            L1Event::Committed(batch) => format!("commit of batch {}", batch.number),
+            L1Event::Proven { number, .. } => format!("proof of batch {number}"),
+            L1Event::Executed { number, .. } if *number > 0 => format!("execution of batch {number}"),
+            _ => continue,
+        };
+        let transaction = located.transaction;
+        let receipt = ledger.provider.get_transaction_receipt(transaction).await?;
+        let gas = receipt.with_context(|| format!("L1 has no receipt of {transaction}"))?.gas_used;
+        steps.push(L1Step { step, transaction, gas });
+    }
+    Ok(())
 }
 
 async fn batch(database: &Database, number: u64) -> anyhow::Result<BatchRecord> {

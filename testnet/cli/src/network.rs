@@ -201,7 +201,7 @@ impl Contracts {
         Ok(Self { addresses, genesis, keyset, seats })
     }
 
-    async fn client(&self, ledger: &Ledger) -> anyhow::Result<L1Client> {
+    pub(crate) async fn client(&self, ledger: &Ledger) -> anyhow::Result<L1Client> {
         let at = self.addresses;
         Ok(L1Client::connect(&ledger.url, ledger.chain_id, at.rollup, at.block_number).await?)
     }
