@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use alloy::primitives::{Bytes, U256};
+use alloy::{
+    hex,
+    primitives::{Bytes, U256},
+};
 use joule_contracts::proof_bytes;
 use joule_prover_engine::{ArtefactStore, Engine, Progress, SegmentInput, Step};
 use joule_settlement::{NotProven, ProofRequest, ProofSource};
@@ -44,8 +47,10 @@ impl<P: Progress> Inner<P> {
         let segments = segments_of(&self.database, batch, &Shape::ALL).map_err(|error| error.to_string())?;
         let inputs: Vec<SegmentInput> = segments.into_iter().map(|segment| segment.input).collect();
         tracing::info!(batch = batch.number, segments = inputs.len(), "proving");
-        let folder = self.folder.join(format!("batch-{}-{}", batch.number, batch.revert_count));
-        let store = ArtefactStore::open(&folder, self.engine.context(&inputs)).map_err(|error| error.to_string())?;
+        let context = self.engine.context(&inputs);
+        // A batch may be sealed again under its number, after a reorg of L1: the context tells the two apart, and neither finds the other's results.
+        let folder = self.folder.join(format!("batch-{}-{}", batch.number, hex::encode(&context[..8])));
+        let store = ArtefactStore::open(&folder, context).map_err(|error| error.to_string())?;
         let logged = Logged { batch: batch.number, progress: &self.progress };
         let proved = self.engine.prove_batch(&inputs, &store, &logged).map_err(|error| error.to_string())?;
         Ok(proof_bytes(self.version, &proved.proof.words.map(U256::from_be_bytes)))

@@ -3,10 +3,13 @@
 use alloy::{network::EthereumWallet, signers::local::PrivateKeySigner};
 use joule_l1::{FeePolicy, L1Client, Operator, OutboxPolicy, SendError};
 use joule_settlement::{Driver, DriverConfig, DriverError, Handle, Notice, ProofSource, Publisher, SettlementStore};
-use joule_storage::{Database, StorageError};
+use joule_storage::{BatchRecord, Database, StorageError};
 use thiserror::Error;
 use tokio::{
-    sync::{broadcast, mpsc},
+    sync::{
+        broadcast::{self, error::RecvError},
+        mpsc,
+    },
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -41,9 +44,6 @@ pub enum OperationsError {
     /// Settlement.
     #[error(transparent)]
     Settlement(#[from] DriverError),
-    /// The disk.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
     /// A task of ours panicked.
     #[error("settling ended: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -72,8 +72,8 @@ impl Operations {
         let wallet = EthereumWallet::from(setup.key);
         let confirmations = setup.driver.confirmations;
         let operator = Operator::open(setup.l1, wallet, store, setup.fees, setup.outbox, confirmations).await?;
-        // Opening reads every batch of the database that is not executed for good; `next` is the first that it has not read.
-        let mut next = last_batch(&setup.database)? + 1;
+        // Opening takes up a bounded number of batches, so all that are not executed are told: the same one told twice is nothing new.
+        let mut next = 1;
         let (driver, handle, notices) = Driver::open(setup.driver, operator, setup.publisher, setup.proofs).await?;
         let stop = CancellationToken::new();
         let feeder = tokio::spawn({
@@ -81,7 +81,8 @@ impl Operations {
             async move {
                 loop {
                     // Told or not (a slow listener misses some): what counts is what the database holds.
-                    let last = last_batch(&database).map_err(|error| DriverError::Store(error.into()))?;
+                    let (first, last) = unsettled(&database).map_err(|error| DriverError::Store(error.into()))?;
+                    next = next.max(first);
                     while next <= last {
                         tokio::select! {
                             told = handle.sealed(next) => told?,
@@ -90,7 +91,12 @@ impl Operations {
                         next += 1;
                     }
                     tokio::select! {
-                        told = sealed.recv() => if matches!(told, Err(broadcast::error::RecvError::Closed)) { return Ok(()) },
+                        told = sealed.recv() => match told {
+                            // Sealed again under its number: settlement has dropped the other, or raises an alarm.
+                            Ok(number) => next = next.min(number),
+                            Err(RecvError::Lagged(_)) => {}
+                            Err(RecvError::Closed) => return Ok(()),
+                        },
                         () = stop.cancelled() => return Ok(()),
                     }
                 }
@@ -122,6 +128,9 @@ impl Operations {
     }
 }
 
-fn last_batch(database: &Database) -> Result<u64, StorageError> {
-    Ok(database.view()?.last_batch()?.map_or(0, |batch| batch.number))
+/// The first batch that is not executed, and the last one.
+fn unsettled(database: &Database) -> Result<(u64, u64), StorageError> {
+    let view = database.view()?;
+    let number = |batch: Option<BatchRecord>| batch.map_or(0, |batch| batch.number);
+    Ok((number(view.executed_batch()?) + 1, number(view.last_batch()?)))
 }
