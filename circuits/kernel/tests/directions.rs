@@ -37,7 +37,8 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ),
     ("node/rpc", &["joule-protocol", "joule-kernel", "joule-state", "joule-storage"]),
     ("node/wallet", &["joule-protocol", "joule-contracts", "joule-rpc"]),
-    ("node/p2p", &["joule-protocol", "joule-state"]),
+    ("node/p2p", &["joule-protocol", "joule-state", "joule-transport"]),
+    ("node/transport", &[]),
     (
         "node/cli",
         &[
@@ -59,7 +60,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("node/workload", &["joule-protocol", "joule-kernel", "joule-state"]),
     ("contracts/bindings", &["joule-protocol"]),
     ("dac/committee", &["joule-protocol", "joule-contracts"]),
-    ("dac/client", &["joule-protocol", "joule-state", "joule-committee"]),
+    ("dac/client", &["joule-protocol", "joule-state", "joule-committee", "joule-transport"]),
     (
         "dac/member",
         &[
@@ -71,6 +72,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "joule-contracts",
             "joule-committee",
             "joule-committee-client",
+            "joule-transport",
             "joule-workload",
         ],
     ),
@@ -103,7 +105,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
         "prover/engine",
         &["joule-protocol", "joule-kernel", "joule-machine", "joule-tables", "joule-recursion", "joule-wrap"],
     ),
-    ("prover/network", &["joule-protocol", "joule-prover-engine"]),
+    ("prover/network", &["joule-protocol", "joule-prover-engine", "joule-transport"]),
     (
         "prover/cli",
         &[
