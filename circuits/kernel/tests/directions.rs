@@ -106,6 +106,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
         &["joule-protocol", "joule-kernel", "joule-machine", "joule-tables", "joule-recursion", "joule-wrap"],
     ),
     ("prover/network", &["joule-protocol", "joule-prover-engine", "joule-transport"]),
+    ("prover/scaler", &["joule-prover-network"]),
     (
         "prover/cli",
         &[

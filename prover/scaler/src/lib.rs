@@ -1,0 +1,1 @@
+//! From no prover to many and back.
