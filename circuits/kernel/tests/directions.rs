@@ -19,6 +19,18 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("node/l1", &["joule-protocol", "joule-contracts"]),
     ("node/settlement", &["joule-protocol", "joule-committee", "joule-contracts", "joule-l1", "joule-storage"]),
     (
+        "node/follow",
+        &[
+            "joule-protocol",
+            "joule-kernel",
+            "joule-state",
+            "joule-storage",
+            "joule-l1",
+            "joule-committee",
+            "joule-committee-client",
+        ],
+    ),
+    (
         "node/operator",
         &[
             "joule-protocol",
@@ -26,6 +38,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "joule-machine",
             "joule-tables",
             "joule-prover-engine",
+            "joule-prover-network",
             "joule-contracts",
             "joule-committee",
             "joule-committee-client",
@@ -49,6 +62,11 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "joule-sequencer",
             "joule-l1",
             "joule-settlement",
+            "joule-operator",
+            "joule-follow",
+            "joule-machine",
+            "joule-tables",
+            "joule-prover-engine",
             "joule-rpc",
             "joule-p2p",
             "joule-committee",
@@ -68,6 +86,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "joule-kernel",
             "joule-state",
             "joule-storage",
+            "joule-follow",
             "joule-l1",
             "joule-contracts",
             "joule-committee",
@@ -105,7 +124,10 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
         "prover/engine",
         &["joule-protocol", "joule-kernel", "joule-machine", "joule-tables", "joule-recursion", "joule-wrap"],
     ),
-    ("prover/network", &["joule-protocol", "joule-prover-engine", "joule-transport"]),
+    (
+        "prover/network",
+        &["joule-protocol", "joule-machine", "joule-tables", "joule-prover-engine", "joule-transport"],
+    ),
     ("prover/scaler", &["joule-prover-network"]),
     (
         "prover/cli",

@@ -6,10 +6,7 @@ use std::{
     time::Duration,
 };
 
-use alloy::{
-    hex,
-    primitives::{Bytes, U256},
-};
+use alloy::primitives::{Bytes, U256};
 use joule_contracts::proof_bytes;
 use joule_prover_engine::{ArtefactStore, Engine, Progress, SegmentInput, Step};
 use joule_settlement::{NotProven, ProofRequest, ProofSource};
@@ -17,9 +14,13 @@ use joule_storage::{BatchRecord, Database};
 use joule_tables::shape::Shape;
 use tokio::sync::Mutex;
 
-use crate::segments_of;
+use crate::{
+    artefacts::{batch_folder, executed, over, remove},
+    segments_of,
+};
 
-/// Proves batches one at a time with an engine of this process, all cores busy. For one machine; a network of provers takes tasks instead.
+/// Proves batches one at a time with an engine of this process, all cores busy. For one machine; a network of provers takes tasks instead. Results of batches that are
+/// executed are removed when the next one is proven.
 #[derive(Debug)]
 pub struct LocalProofs<P>(Arc<Inner<P>>);
 
@@ -48,8 +49,12 @@ impl<P: Progress> Inner<P> {
         let inputs: Vec<SegmentInput> = segments.into_iter().map(|segment| segment.input).collect();
         tracing::info!(batch = batch.number, segments = inputs.len(), "proving");
         let context = self.engine.context(&inputs);
-        // A batch may be sealed again under its number, after a reorg of L1: the context tells the two apart, and neither finds the other's results.
-        let folder = self.folder.join(format!("batch-{}-{}", batch.number, hex::encode(&context[..8])));
+        let folder = batch_folder(&self.folder, batch.number, &context);
+        let executed = executed(&self.database).map_err(|error| error.to_string())?;
+        let is_over = |path: &Path, number| number < executed || (number == batch.number && path != folder);
+        for path in over(&self.folder, is_over).map_err(|error| error.to_string())? {
+            remove(&path).map_err(|error| error.to_string())?;
+        }
         let store = ArtefactStore::open(&folder, context).map_err(|error| error.to_string())?;
         let logged = Logged { batch: batch.number, progress: &self.progress };
         let proved = self.engine.prove_batch(&inputs, &store, &logged).map_err(|error| error.to_string())?;

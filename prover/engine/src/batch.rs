@@ -2,8 +2,8 @@
 
 use std::{fmt, time::Instant};
 
-use joule_protocol::PublicValues;
-use joule_recursion::aggregate::Child;
+use joule_protocol::{Digest, PublicValues};
+use joule_recursion::{aggregate::Child, profile::Profile};
 use joule_wrap::WrapProof;
 use sha2::{Digest as _, Sha256};
 
@@ -68,20 +68,26 @@ pub struct BatchProof {
     pub statement: PublicValues,
 }
 
+/// What the artefacts of a batch depend on: program, profile and all input. For whoever has a batch proved by others, and no engine.
+#[must_use]
+pub fn batch_context(program: &Digest, profile: Profile, segments: &[SegmentInput]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    hasher.update(program.to_hash().0);
+    hasher.update(profile.name());
+    for segment in segments {
+        hasher.update((segment.input.len() as u64).to_be_bytes());
+        segment.input.iter().for_each(|word| hasher.update(word.to_be_bytes()));
+        hasher.update((segment.siblings.len() as u64).to_be_bytes());
+        segment.siblings.iter().flatten().flatten().for_each(|element| hasher.update(element.to_be_bytes()));
+    }
+    hasher.finalize().into()
+}
+
 impl Engine {
     /// What the artefacts of a batch depend on: program, profile and all input.
     #[must_use]
     pub fn context(&self, segments: &[SegmentInput]) -> [u8; 32] {
-        let mut hasher = Sha256::new();
-        hasher.update(self.program_hash().to_hash().0);
-        hasher.update(self.profile().name());
-        for segment in segments {
-            hasher.update((segment.input.len() as u64).to_be_bytes());
-            segment.input.iter().for_each(|word| hasher.update(word.to_be_bytes()));
-            hasher.update((segment.siblings.len() as u64).to_be_bytes());
-            segment.siblings.iter().flatten().flatten().for_each(|element| hasher.update(element.to_be_bytes()));
-        }
-        hasher.finalize().into()
+        batch_context(&self.program_hash(), self.profile(), segments)
     }
 
     /// Proves a batch up to the wrap, keeping every step's result in `store`.
@@ -133,14 +139,7 @@ impl Engine {
         }
         let mut nodes = Vec::with_capacity(segments.len());
         for (position, input) in segments.iter().enumerate() {
-            let child = step(
-                store,
-                progress,
-                &Step::Segment { segment: position },
-                |bytes| self.decode_child(bytes),
-                || self.prove_one(position, input, store, progress),
-                |child| self.encode_child(child),
-            )?;
+            let child = self.prove_one(position, input, store, progress)?;
             if let Some(before) = nodes.last() {
                 let (before, after) = (Self::statement_of(before)?, Self::statement_of(&child)?);
                 if before.to != after.from || before.chain_id != after.chain_id {
@@ -169,7 +168,7 @@ impl Engine {
         Ok(nodes.swap_remove(0))
     }
 
-    /// From a segment's input to its lifted proof.
+    /// From a segment's input to its lifted proof: two steps, of which the first is not looked at where the second's result is kept.
     fn prove_one(
         &self,
         segment: usize,
@@ -177,6 +176,10 @@ impl Engine {
         store: &ArtefactStore,
         progress: &impl Progress,
     ) -> Result<Child, EngineError> {
+        let lifted = Step::Segment { segment };
+        if let Some(kept) = kept(store, progress, &lifted, |bytes| self.decode_child(bytes))? {
+            return Ok(kept);
+        }
         let tables = step(
             store,
             progress,
@@ -188,8 +191,11 @@ impl Engine {
             || Ok(self.prove_tables(input)?.0),
             |tables| [tables.statement.encode().as_slice(), &tables.proof.encode()].concat(),
         )?;
-        let (shape, proof) = self.prove_segment(&tables)?;
-        self.lift(shape, &proof)
+        let make = || {
+            let (shape, proof) = self.prove_segment(&tables)?;
+            self.lift(shape, &proof)
+        };
+        made(store, progress, &lifted, make, |child| self.encode_child(child))
     }
 }
 
@@ -202,16 +208,38 @@ fn step<T>(
     make: impl FnOnce() -> Result<T, EngineError>,
     encode: impl FnOnce(&T) -> Vec<u8>,
 ) -> Result<T, EngineError> {
-    let name = step.to_string();
-    progress.begin(step);
-    if let Some(bytes) = store.load(&name)? {
-        let kept = read(&bytes)?;
-        progress.end(step, None);
-        return Ok(kept);
+    match kept(store, progress, step, read)? {
+        Some(kept) => Ok(kept),
+        None => made(store, progress, step, make, encode),
     }
+}
+
+/// A step's result, if the store has it.
+fn kept<T>(
+    store: &ArtefactStore,
+    progress: &impl Progress,
+    step: &Step,
+    read: impl FnOnce(&[u8]) -> Result<T, EngineError>,
+) -> Result<Option<T>, EngineError> {
+    let Some(bytes) = store.load(&step.to_string())? else { return Ok(None) };
+    progress.begin(step);
+    let kept = read(&bytes)?;
+    progress.end(step, None);
+    Ok(Some(kept))
+}
+
+/// Does a step and keeps its result.
+fn made<T>(
+    store: &ArtefactStore,
+    progress: &impl Progress,
+    step: &Step,
+    make: impl FnOnce() -> Result<T, EngineError>,
+    encode: impl FnOnce(&T) -> Vec<u8>,
+) -> Result<T, EngineError> {
+    progress.begin(step);
     let start = Instant::now();
     let made = make()?;
-    store.save(&name, &encode(&made))?;
+    store.save(&step.to_string(), &encode(&made))?;
     progress.end(step, Some(start.elapsed()));
     Ok(made)
 }

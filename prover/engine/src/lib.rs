@@ -22,7 +22,7 @@ mod verifier;
 mod wire;
 
 pub use artefact::{ArtefactError, ArtefactStore};
-pub use batch::{BatchProof, Step};
+pub use batch::{BatchProof, Step, batch_context};
 pub use cut::{Block, CutError, Cutter, Segment};
 pub use engine::{CircuitGates, Engine, EngineError, SegmentInput, TableArtefact, description};
 pub use joule_recursion::profile::Profile;

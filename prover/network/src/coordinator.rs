@@ -16,8 +16,13 @@ use crate::{
     event::{Action, Alarm, Entry, Event},
     ledger::Ledger,
     standing::Standing,
-    task::{ArtefactId, Capabilities, Lease, LeaseId, ProverId, Task, TaskId},
+    task::{ArtefactId, Capabilities, Lease, LeaseId, ProverId, Task, TaskId, TaskKind},
 };
+
+mod snapshot;
+mod status;
+
+pub use status::{Status, TaskCounts};
 
 /// The rules that a coordinator goes by. Provers learn them from their leases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +43,8 @@ pub struct Rules {
     pub leases_of_task_max: usize,
     /// Tasks that wait or are worked on.
     pub tasks_max: usize,
+    /// Tasks that are accepted, and not yet both paid and collected.
+    pub unpaid_max: usize,
     /// Provers that are known. The least recently seen one without leases is forgotten for the next.
     pub provers_max: usize,
     /// A payee is paid when it is owed this much.
@@ -60,6 +67,7 @@ impl Default for Rules {
             leases_of_prover_max: 2,
             leases_of_task_max: 8,
             tasks_max: 16_384,
+            unpaid_max: 262_144,
             provers_max: 4_096,
             payout_min: 1,
             payouts_max: 64,
@@ -83,6 +91,12 @@ pub enum Refused {
     /// Too many tasks.
     #[error("{limit} tasks are open, and no more are taken")]
     TooManyTasks {
+        /// The limit.
+        limit: usize,
+    },
+    /// Too much accepted work that nobody paid for or collected.
+    #[error("{limit} accepted tasks are unpaid or uncollected, and no more are given out until some are paid")]
+    TooMuchUnpaid {
         /// The limit.
         limit: usize,
     },
@@ -206,6 +220,9 @@ pub struct Coordinator {
     leases: BTreeMap<LeaseId, LeaseState>,
     provers: BTreeMap<ProverId, ProverState>,
     ledger: Ledger,
+    /// Results accepted and refused since the beginning, by kind.
+    accepted: [u64; TaskKind::ALL.len()],
+    refused: [u64; TaskKind::ALL.len()],
     serial: u64,
     latest_ms: u64,
 }
@@ -221,6 +238,8 @@ impl Coordinator {
             leases: BTreeMap::new(),
             provers: BTreeMap::new(),
             ledger: Ledger::new(),
+            accepted: [0; TaskKind::ALL.len()],
+            refused: [0; TaskKind::ALL.len()],
             serial: 0,
             latest_ms: 0,
         }
@@ -238,9 +257,41 @@ impl Coordinator {
         self.tasks.len()
     }
 
-    /// Open tasks of each kind that no prover works on: what an autoscaler looks at.
-    pub fn waiting_tasks(&self) -> impl Iterator<Item = &Task> {
-        self.tasks.values().filter(|state| !self.is_worked_on(state)).map(|state| &state.task)
+    /// Tasks that are neither done nor withdrawn, by name.
+    pub fn tasks(&self) -> impl Iterator<Item = (TaskId, &Task)> {
+        self.tasks.iter().map(|(id, state)| (*id, &state.task))
+    }
+
+    /// An open task.
+    #[must_use]
+    pub fn task(&self, id: &TaskId) -> Option<&Task> {
+        self.tasks.get(id).map(|state| &state.task)
+    }
+
+    /// The rules that hold.
+    #[must_use]
+    pub const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// From now on these rules hold. Leases that were given keep their terms.
+    pub const fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
+    /// When the latest event was taken, in Unix milliseconds.
+    #[must_use]
+    pub const fn latest_ms(&self) -> u64 {
+        self.latest_ms
+    }
+
+    /// Every artefact that somebody may still ask for: inputs of open tasks, results that are being verified or that their publisher has not collected.
+    /// Whatever else is stored may go.
+    #[must_use]
+    pub fn needed_artefacts(&self) -> BTreeSet<ArtefactId> {
+        let inputs = self.tasks.values().flat_map(|state| state.task.inputs.iter().copied());
+        let pending = self.leases.values().filter_map(|state| state.pending);
+        inputs.chain(pending).chain(self.ledger.uncollected()).collect()
     }
 
     /// A prover's standing, if it is known.
@@ -297,6 +348,7 @@ impl Coordinator {
             Event::Failed(lease, blames_input) => self.fail(now, *lease, *blames_input, &mut actions)?,
             Event::Delivered(lease, result) => self.deliver(now, *lease, *result, &mut actions)?,
             Event::Judged(lease, result, is_good) => self.judge(now, *lease, *result, *is_good, &mut actions)?,
+            Event::Mislaid(lease, result) => self.mislay(now, *lease, *result, &mut actions)?,
             Event::Ticked => {}
             Event::PayoutsOpened => {
                 self.ledger.plan(self.rules.payout_min, self.rules.payouts_max, &mut actions);
@@ -357,6 +409,10 @@ impl Coordinator {
         }
         if self.tasks.len() >= self.rules.tasks_max {
             return Err(Refused::TooManyTasks { limit: self.rules.tasks_max });
+        }
+        // Who does not pay gets no more proofs; it also bounds what has to be remembered.
+        if self.ledger.remembered() >= self.rules.unpaid_max {
+            return Err(Refused::TooMuchUnpaid { limit: self.rules.unpaid_max });
         }
         self.queue.insert((task.deadline_ms, id));
         let state = TaskState {
@@ -434,12 +490,23 @@ impl Coordinator {
 
     fn sign(&mut self, now: u64, id: LeaseId) -> Result<(), Refused> {
         let state = self.lease_mut(id)?;
-        if state.phase != Phase::Offered {
-            return Err(Refused::OutOfOrder { state: state.phase.name(), event: "a signature" });
+        match state.phase {
+            Phase::Offered => state.phase = Phase::Live,
+            // Signed twice, because the first answer was lost.
+            Phase::Live => {}
+            Phase::Lapsed => return Err(Refused::OutOfOrder { state: state.phase.name(), event: "a signature" }),
         }
-        state.phase = Phase::Live;
         state.beaten_ms = now;
         Ok(())
+    }
+
+    /// Notes that a prover did not do a task, so that another is asked first for a while. Notes that have no effect any more are dropped.
+    fn note_failure(&mut self, now: u64, task: TaskId, prover: ProverId) {
+        let retry_ms = u64::from(self.rules.retry_ms);
+        if let Some(task) = self.tasks.get_mut(&task) {
+            task.failed.retain(|_, failed| now < *failed + retry_ms);
+            task.failed.insert(prover, now);
+        }
     }
 
     fn beat(&mut self, now: u64, id: LeaseId) -> Result<(), Refused> {
@@ -480,9 +547,10 @@ impl Coordinator {
         if let Some(state) = self.provers.get_mut(&lease.prover) {
             state.standing.failed(now);
         }
+        self.note_failure(now, lease.task, lease.prover);
         let Some(task) = self.tasks.get_mut(&lease.task) else { return Ok(()) };
-        task.failed.insert(lease.prover, now);
-        if blames_input && task.blamed.insert(lease.prover) && task.blamed.len() == self.rules.blames_max {
+        let is_told = task.blamed.len() >= self.rules.blames_max;
+        if blames_input && !is_told && task.blamed.insert(lease.prover) && task.blamed.len() == self.rules.blames_max {
             actions.push(Action::Alarm(lease.task, Alarm::InputBlamed));
         }
         Ok(())
@@ -519,19 +587,34 @@ impl Coordinator {
             return Err(Refused::OutOfOrder { state: state.phase.name(), event: "a verdict" });
         }
         let lease = state.lease;
+        let kind = self.tasks[&lease.task].task.kind as usize;
         let prover = self.provers.get_mut(&lease.prover);
         if is_good {
+            self.accepted[kind] += 1;
             prover.into_iter().for_each(|state| state.standing.accepted());
             self.close(lease.task, Some(id), actions);
             self.ledger.accept(lease.task, result, lease.payout, lease.price);
             actions.push(Action::Done(lease.task, result));
         } else {
+            self.refused[kind] += 1;
             prover.into_iter().for_each(|state| state.standing.refused(now));
             self.end(id)?;
-            if let Some(task) = self.tasks.get_mut(&lease.task) {
-                task.failed.insert(lease.prover, now);
-            }
+            self.note_failure(now, lease.task, lease.prover);
         }
+        Ok(())
+    }
+
+    /// A result that this side lost or cannot verify. The task is free again, nothing is held against the prover, and somebody is called: whoever is asked next would
+    /// work for nothing, too.
+    fn mislay(&mut self, now: u64, id: LeaseId, result: ArtefactId, actions: &mut Vec<Action>) -> Result<(), Refused> {
+        let state = self.lease_mut(id)?;
+        if state.pending != Some(result) {
+            return Err(Refused::OutOfOrder { state: state.phase.name(), event: "the loss of a result" });
+        }
+        let lease = self.end(id)?.lease;
+        // For as long as after a failure, so that a coordinator that cannot verify does not ask for the same proof in a loop.
+        self.note_failure(now, lease.task, lease.prover);
+        actions.push(Action::Alarm(lease.task, Alarm::Unverifiable));
         Ok(())
     }
 
@@ -543,22 +626,23 @@ impl Coordinator {
         for (id, lease) in unsigned {
             // Nothing was agreed, so nothing is held against anybody; but somebody else is asked next.
             let _: Result<LeaseState, Refused> = self.end(id);
-            if let Some(task) = self.tasks.get_mut(&lease.task) {
-                task.failed.insert(lease.prover, now);
-            }
+            self.note_failure(now, lease.task, lease.prover);
         }
         let silence = u64::from(self.rules.heartbeat_ms) * u64::from(self.rules.missed_max);
-        for state in self.leases.values_mut() {
+        let mut lapsed = Vec::new();
+        for (id, state) in &mut self.leases {
             // A result that is being verified is not the prover's to hurry.
             let is_at_work = state.phase == Phase::Live && state.pending.is_none();
             if !is_at_work || (now < state.beaten_ms + silence && now < state.lease.deadline_ms) {
                 continue;
             }
             state.phase = Phase::Lapsed;
-            if let Some(task) = self.tasks.get_mut(&state.lease.task) {
-                task.failed.insert(state.lease.prover, now);
-            }
-            if let Some(prover) = self.provers.get_mut(&state.lease.prover) {
+            lapsed.push((state.lease.task, state.lease.prover));
+            actions.push(Action::Lapsed(*id));
+        }
+        for (task, prover) in lapsed {
+            self.note_failure(now, task, prover);
+            if let Some(prover) = self.provers.get_mut(&prover) {
                 prover.standing.missed(now);
             }
         }

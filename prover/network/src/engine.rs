@@ -1,9 +1,9 @@
 //! The engine's provers and verifiers, as the network wants them.
 
-use joule_prover_engine::{self as engine, Prover, Verifier};
+use joule_prover_engine::{self as engine, Prover, Verifier, WireError};
 
 use crate::{
-    serve::Judge,
+    serve::{Judge, NotAccepted},
     task::{CircuitsId, Task, TaskKind},
     work::{Labour, LabourError},
 };
@@ -47,12 +47,15 @@ impl<P: Prover + 'static> Labour for ByEngine<P> {
 }
 
 impl<V: Verifier + 'static> Judge for ByEngine<V> {
-    fn judge(&self, task: &Task, result: &[u8]) -> Result<(), String> {
-        let statement = self.0.verify(task.kind.into(), result).map_err(|error| error.to_string())?;
+    fn judge(&self, task: &Task, result: &[u8]) -> Result<(), NotAccepted> {
+        let statement = self.0.verify(task.kind.into(), result).map_err(|error| match error {
+            WireError::NoWrapKey => NotAccepted::Unable(error.to_string()),
+            error => NotAccepted::Wrong(error.to_string()),
+        })?;
         if statement == task.statement {
             Ok(())
         } else {
-            Err(format!("it proves {statement:?}, and {:?} is wanted", task.statement))
+            Err(NotAccepted::Wrong(format!("it proves {statement:?}, and {:?} is wanted", task.statement)))
         }
     }
 }
@@ -60,7 +63,7 @@ impl<V: Verifier + 'static> Judge for ByEngine<V> {
 #[cfg(test)]
 mod tests {
     use joule_protocol::{Digest, Hash, PublicValues};
-    use joule_prover_engine::{CircuitsDigest, Profile, TaskError, WireError};
+    use joule_prover_engine::{CircuitsDigest, Profile, TaskError};
 
     use super::*;
     use crate::task::ArtefactId;
@@ -135,8 +138,9 @@ mod tests {
     fn the_statement_must_be_the_one_asked_for() {
         let judge = |kind, result: &[u8]| ByEngine(Echo).judge(&task(kind, 1), result);
         assert_eq!(judge(TaskKind::Segment, &[5]), Ok(()));
-        assert!(judge(TaskKind::Segment, &[6]).is_err());
-        assert!(judge(TaskKind::Merge, &[5]).is_err());
-        assert!(judge(TaskKind::Wrap, &[5]).is_err());
+        assert!(matches!(judge(TaskKind::Segment, &[6]), Err(NotAccepted::Wrong(_))));
+        assert!(matches!(judge(TaskKind::Merge, &[5]), Err(NotAccepted::Wrong(_))));
+        // No key to verify with is not the prover's fault.
+        assert!(matches!(judge(TaskKind::Wrap, &[5]), Err(NotAccepted::Unable(_))));
     }
 }

@@ -42,6 +42,8 @@ pub enum Event {
     Delivered(LeaseId, ArtefactId),
     /// The result was verified; the flag says whether it is a proof of the task's statement.
     Judged(LeaseId, ArtefactId, bool),
+    /// A delivered result is lost, or this side cannot verify any: nobody's fault but the coordinator's own.
+    Mislaid(LeaseId, ArtefactId),
     /// Time passed.
     Ticked,
     /// A transaction of somebody else has opened an L2 batch, so payouts may ride in it.
@@ -143,6 +145,11 @@ impl Wire for Entry {
                 number(16);
                 task.write(out);
             }
+            Event::Mislaid(lease, result) => {
+                number(17);
+                lease.write(out);
+                result.write(out);
+            }
         }
     }
 
@@ -173,6 +180,7 @@ impl Wire for Entry {
             }
             15 => Event::PayoutIncluded(input.u64()?),
             16 => Event::Collected(TaskId::read(input)?),
+            17 => Event::Mislaid(LeaseId::read(input)?, ArtefactId::read(input)?),
             got => return Err(WireError::Unknown { what: "event", got }),
         };
         Ok(Self { now_ms, event })
@@ -186,6 +194,8 @@ pub enum Action {
     Offer(Box<crate::task::Lease>, Box<Task>),
     /// Tell the prover that the lease is over: nobody waits for its result.
     Stop(ProverId, LeaseId),
+    /// The lease has lapsed: its prover fell silent or took too long, and the task is free for the next.
+    Lapsed(LeaseId),
     /// Verify the stored result against the task's statement, and report the verdict.
     Verify(LeaseId, Box<Task>, ArtefactId),
     /// The task is done; whoever published it takes the result.
@@ -205,4 +215,6 @@ pub enum Alarm {
     Late,
     /// Several provers say that the task's input cannot be proven.
     InputBlamed,
+    /// A result was lost or cannot be verified here, so the task is done again.
+    Unverifiable,
 }

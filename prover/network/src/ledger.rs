@@ -10,20 +10,25 @@ use joule_protocol::{Address, Amount};
 
 use crate::{
     coordinator::Refused,
-    event::{Action, PayoutId},
+    event::{Action, PayoutId, TRANSACTION_BYTES_MAX},
     task::{ArtefactId, TaskId},
+    wire::{Reader, Wire, WireError, put_bytes, put_list},
 };
 
 /// Tasks that one payout covers at most, so that a payout is one bounded record.
 const TASKS_MAX: usize = 1_024;
 
-#[derive(Clone, Debug)]
-struct Payout {
-    to: Address,
-    amount: Amount,
-    tasks: Vec<TaskId>,
+/// A payout that is in no block yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payout {
+    /// Whom it pays.
+    pub to: Address,
+    /// How much.
+    pub amount: Amount,
+    /// For what.
+    pub tasks: Vec<TaskId>,
     /// The nonce and the transaction, once it is signed.
-    signed: Option<(u64, Vec<u8>)>,
+    pub signed: Option<(u64, Vec<u8>)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -92,9 +97,24 @@ impl Ledger {
         self.earned_total - self.paid_total
     }
 
-    /// Payouts that are planned or signed and in no block yet.
-    pub fn payouts(&self) -> impl Iterator<Item = (PayoutId, Address, Amount, &[TaskId])> {
-        self.payouts.iter().map(|(id, payout)| (*id, payout.to, payout.amount, payout.tasks.as_slice()))
+    /// Payouts that are planned or signed and in no block yet, in the order in which they were planned.
+    pub fn payouts(&self) -> impl Iterator<Item = (PayoutId, &Payout)> {
+        self.payouts.iter().map(|(id, payout)| (*id, payout))
+    }
+
+    /// What is accepted and in no payout yet, by payee.
+    pub fn unplanned(&self) -> impl Iterator<Item = (Address, Amount)> {
+        self.owed.iter().map(|(payee, tasks)| (*payee, tasks.iter().map(|(_, price)| price).sum()))
+    }
+
+    /// Results that their publisher has not collected.
+    pub(crate) fn uncollected(&self) -> impl Iterator<Item = ArtefactId> {
+        self.accepted.values().filter(|accepted| !accepted.is_collected).map(|accepted| accepted.result)
+    }
+
+    /// Tasks that are remembered, because they are not both paid and collected.
+    pub(crate) fn remembered(&self) -> usize {
+        self.accepted.len()
     }
 
     pub(crate) fn accept(&mut self, task: TaskId, result: ArtefactId, payee: Address, price: Amount) {
@@ -187,5 +207,95 @@ impl Ledger {
                 Some((_, transaction)) => Action::SendPayout(*id, transaction.clone()),
             });
         }
+    }
+}
+
+/// More of anything than a ledger holds.
+const COUNT_MAX: usize = 1 << 22;
+
+impl Wire for Payout {
+    const WHAT: &'static str = "payout";
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to.0);
+        out.extend_from_slice(&self.amount.to_be_bytes());
+        put_list(out, &self.tasks);
+        out.push(self.signed.is_some().into());
+        if let Some((nonce, transaction)) = &self.signed {
+            out.extend_from_slice(&nonce.to_be_bytes());
+            put_bytes(out, transaction);
+        }
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, WireError> {
+        Ok(Self {
+            to: input.address()?,
+            amount: input.u128()?,
+            tasks: input.list("tasks of a payout", TASKS_MAX)?,
+            signed: if input.flag()? {
+                let nonce = input.u64()?;
+                Some((nonce, input.bytes("bytes of a payout's transaction", TRANSACTION_BYTES_MAX)?.to_vec()))
+            } else {
+                None
+            },
+        })
+    }
+}
+
+impl Wire for Ledger {
+    const WHAT: &'static str = "ledger";
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let count = |out: &mut Vec<u8>, count: usize| out.extend_from_slice(&(count as u32).to_be_bytes());
+        count(out, self.owed.len());
+        for (payee, tasks) in &self.owed {
+            out.extend_from_slice(&payee.0);
+            count(out, tasks.len());
+            for (task, price) in tasks {
+                task.write(out);
+                out.extend_from_slice(&price.to_be_bytes());
+            }
+        }
+        count(out, self.accepted.len());
+        for (task, accepted) in &self.accepted {
+            task.write(out);
+            accepted.result.write(out);
+            out.extend_from_slice(&[accepted.is_paid.into(), accepted.is_collected.into()]);
+        }
+        count(out, self.payouts.len());
+        for (id, payout) in &self.payouts {
+            out.extend_from_slice(&id.to_be_bytes());
+            payout.write(out);
+        }
+        out.extend_from_slice(&self.next.to_be_bytes());
+        out.extend_from_slice(&self.earned_total.to_be_bytes());
+        out.extend_from_slice(&self.paid_total.to_be_bytes());
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, WireError> {
+        let mut ledger = Self::new();
+        for _ in 0..input.count("payees", COUNT_MAX)? {
+            let payee = input.address()?;
+            let count = input.count("tasks of a payee", COUNT_MAX)?;
+            let tasks = (0..count).map(|_| Ok((TaskId::read(input)?, input.u128()?)));
+            let tasks = tasks.collect::<Result<_, WireError>>()?;
+            ledger.owed.insert(payee, tasks);
+        }
+        for _ in 0..input.count("accepted tasks", COUNT_MAX)? {
+            let (task, result) = (TaskId::read(input)?, ArtefactId::read(input)?);
+            ledger.accepted.insert(task, Accepted { result, is_paid: input.flag()?, is_collected: input.flag()? });
+        }
+        for _ in 0..input.count("payouts", COUNT_MAX)? {
+            ledger.payouts.insert(input.u64()?, Payout::read(input)?);
+        }
+        (ledger.next, ledger.earned_total, ledger.paid_total) = (input.u64()?, input.u128()?, input.u128()?);
+        // Money is neither made nor lost by writing it down.
+        let waiting = ledger.owed.values().flatten().map(|(_, price)| *price);
+        let due = waiting.chain(ledger.payouts.values().map(|payout| payout.amount));
+        let due = due.fold(0_u128, u128::saturating_add);
+        if ledger.paid_total.checked_add(due) != Some(ledger.earned_total) {
+            return Err(WireError::Inconsistent { what: "amounts of a ledger" });
+        }
+        Ok(ledger)
     }
 }

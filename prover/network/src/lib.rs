@@ -24,19 +24,28 @@ pub mod task;
 pub mod wire;
 
 #[cfg(feature = "engine")]
+mod batch;
+#[cfg(feature = "engine")]
 mod engine;
+mod handle;
 mod keys;
 mod serve;
 mod transport;
 mod work;
 
-pub use coordinator::{Coordinator, Refused, Rules};
+#[cfg(feature = "engine")]
+pub use batch::{BatchError, NetworkProver, PlanError, PlannedSegment, Prices, Terms, plan};
+pub use coordinator::{Coordinator, Refused, Rules, Status, TaskCounts};
 #[cfg(feature = "engine")]
 pub use engine::ByEngine;
 pub use event::{Action, Alarm, Entry, Event};
+pub use handle::{CoordinatorHandle, Happening, Notice, ServeError, What};
 pub use keys::{Identity, KeyError};
-pub use log::{EventLog, LogError};
-pub use serve::{CoordinatorHandle, Judge, Notice, ServeError, ServeOptions, Status, serve};
+pub use ledger::Payout;
+pub use libp2p::Multiaddr;
+pub use log::{EventLog, Found, LogError};
+pub use message::StandingReport;
+pub use serve::{Judge, NotAccepted, ServeOptions, serve};
 pub use standing::Standing;
 pub use store::{ArtefactFolder, StoreError};
 pub use task::{

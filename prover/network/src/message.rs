@@ -3,6 +3,8 @@
 //! The prover asks all questions. It connects, says what it can do, asks for work; the answer is a lease that the coordinator has signed, or a time to wait.
 //! It signs, fetches the inputs chunk by chunk, beats while it works, sends the result chunk by chunk, and says that it is there.
 
+use joule_protocol::{Address, Amount};
+
 use crate::{
     store::CHUNK_BYTES_MAX,
     task::{ArtefactId, Capabilities, Lease, LeaseId, Signed, Task},
@@ -57,10 +59,64 @@ pub enum Answer {
     Chunk(Vec<u8>),
     /// So many bytes of the result are here.
     Offset(u64),
-    /// Score, score needed, suspended until (Unix milliseconds), what is owed.
-    Standing(i32, i32, u64, u128),
+    /// How the prover stands.
+    Standing(StandingReport),
     /// No, for this reason.
     No(String),
+}
+
+/// How a prover stands with a coordinator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StandingReport {
+    /// Its score, at most 100.
+    pub score: i32,
+    /// The score that is needed to be offered work.
+    pub needed: i32,
+    /// Until when it is offered nothing, in Unix milliseconds; 0 if it never was suspended.
+    pub suspended_until_ms: u64,
+    /// Results accepted.
+    pub accepted: u64,
+    /// Leases left to lapse.
+    pub missed: u64,
+    /// Tasks given up.
+    pub failed: u64,
+    /// Wrong proofs.
+    pub refused: u64,
+    /// Leases that it holds.
+    pub leases: u64,
+    /// Where it is paid.
+    pub payout: Address,
+    /// What is owed there: accepted, and not yet in a block.
+    pub owed: Amount,
+}
+
+impl Wire for StandingReport {
+    const WHAT: &'static str = "standing";
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.score.to_be_bytes());
+        out.extend_from_slice(&self.needed.to_be_bytes());
+        let numbers = [self.suspended_until_ms, self.accepted, self.missed, self.failed, self.refused, self.leases];
+        numbers.iter().for_each(|number| number.write(out));
+        out.extend_from_slice(&self.payout.0);
+        out.extend_from_slice(&self.owed.to_be_bytes());
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, WireError> {
+        let (score, needed) = (i32::from_be_bytes(input.array()?), i32::from_be_bytes(input.array()?));
+        Ok(Self {
+            score,
+            needed,
+            suspended_until_ms: input.u64()?,
+            accepted: input.u64()?,
+            missed: input.u64()?,
+            failed: input.u64()?,
+            refused: input.u64()?,
+            leases: input.u64()?,
+            payout: input.address()?,
+            owed: input.u128()?,
+        })
+    }
 }
 
 impl Wire for Question {
@@ -167,12 +223,9 @@ impl Wire for Answer {
                 out.push(5);
                 out.extend_from_slice(&offset.to_be_bytes());
             }
-            Self::Standing(score, needed, until_ms, owed) => {
+            Self::Standing(report) => {
                 out.push(6);
-                out.extend_from_slice(&score.to_be_bytes());
-                out.extend_from_slice(&needed.to_be_bytes());
-                out.extend_from_slice(&until_ms.to_be_bytes());
-                out.extend_from_slice(&owed.to_be_bytes());
+                report.write(out);
             }
             Self::No(reason) => {
                 out.push(7);
@@ -193,10 +246,7 @@ impl Wire for Answer {
             3 => Self::Stop,
             4 => Self::Chunk(input.bytes("bytes of a chunk", CHUNK_BYTES_MAX)?.to_vec()),
             5 => Self::Offset(input.u64()?),
-            6 => {
-                let signed = |input: &mut Reader<'_>| input.array().map(i32::from_be_bytes);
-                Self::Standing(signed(input)?, signed(input)?, input.u64()?, input.u128()?)
-            }
+            6 => Self::Standing(StandingReport::read(input)?),
             7 => Self::No(input.text("bytes of a reason", REASON_BYTES_MAX)?),
             got => return Err(WireError::Unknown { what: Self::WHAT, got }),
         })

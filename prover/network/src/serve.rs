@@ -4,14 +4,14 @@
 //! elsewhere, because it takes the processor for a while.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures::StreamExt as _;
-use joule_protocol::{Address, Amount};
 use libp2p::{
     Multiaddr, PeerId, Swarm,
     request_response::{self, ResponseChannel},
@@ -19,21 +19,23 @@ use libp2p::{
 };
 use thiserror::Error;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{broadcast, mpsc},
     task::JoinHandle,
     time::Instant,
 };
 
 use crate::{
     coordinator::{Coordinator, Refused, Rules},
-    event::{Action, Alarm, Entry, Event, PayoutId},
+    event::{Action, Entry, Event},
+    handle::{Command, CoordinatorHandle, Happening, Notice, ServeError, What},
     keys::{self, Identity},
-    log::{EventLog, LogError},
-    message::{Answer, Question},
+    log::EventLog,
+    message::{Answer, Question, StandingReport},
     standing::Standing,
     store::{ArtefactFolder, StoreError},
-    task::{ArtefactId, LeaseId, ProverId, Task, TaskId},
-    transport::{Behaviour, prover_of, swarm},
+    task::{ArtefactId, Lease, LeaseId, ProverId, Task},
+    transport::{Behaviour, BehaviourEvent, prover_of, swarm},
+    wire::Wire as _,
 };
 
 /// How long a question for work waits for some before it is answered with "wait".
@@ -48,55 +50,32 @@ const RESULT_BYTES_MAX: u64 = 8 << 20;
 const COMMANDS_MAX: usize = 256;
 /// Results that are verified at once: verification is short, and provers wait for it.
 const VERDICTS_MAX: usize = 4;
+/// Happenings that a watcher may be behind.
+const HAPPENINGS_MAX: usize = 1_024;
+/// What a prover that holds as many leases as it may is told to wait.
+const BUSY_MS: u32 = 500;
+/// How often artefacts that nobody needs are looked for, and how old they are before they go: an input is put there a moment before its task is published.
+const SWEEP: Duration = Duration::from_secs(300);
+const SWEEP_AFTER: Duration = Duration::from_secs(600);
 
 /// Tells true results from others. The engine's verifier is one.
 pub trait Judge: Send + Sync + 'static {
     /// Whether `result` proves the task's statement.
     ///
     /// # Errors
-    /// Why not, in words for the prover.
-    fn judge(&self, task: &Task, result: &[u8]) -> Result<(), String>;
+    /// [`NotAccepted`], which says whose fault it is.
+    fn judge(&self, task: &Task, result: &[u8]) -> Result<(), NotAccepted>;
 }
 
-/// What the coordinator's owner has to know or do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// The task's result is in the folder. Take it over, then say [`CoordinatorHandle::collected`].
-    Done(TaskId, ArtefactId),
-    /// Sign a plain transfer and say [`CoordinatorHandle::payout_signed`]. Do not send it yet.
-    SignPayout(PayoutId, Address, Amount),
-    /// Send this transaction, again if need be, and say [`CoordinatorHandle::payout_included`] when it is in a block.
-    SendPayout(PayoutId, Vec<u8>),
-    /// Somebody should look at this task.
-    Alarm(TaskId, Alarm),
-}
-
-/// Why a coordinator cannot run, or cannot do what it was told.
-#[derive(Debug, Error)]
-pub enum ServeError {
-    /// The log.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// The log does not fit the core.
-    #[error("event {position} of the log is refused: {refused}. The log is of another version, or of other rules")]
-    Replay {
-        /// Its place.
-        position: usize,
-        /// Why.
-        refused: Refused,
-    },
-    /// The artefacts.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The network.
-    #[error("the network: {0}")]
-    Network(String),
-    /// The core refuses it.
-    #[error(transparent)]
-    Refused(#[from] Refused),
-    /// The coordinator has ended.
-    #[error("the coordinator has ended")]
-    Ended,
+/// Why a result is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum NotAccepted {
+    /// It is no proof of the task's statement: the prover's fault.
+    #[error("the result is wrong: {0}")]
+    Wrong(String),
+    /// It cannot be verified here, or is not here any more: this side's fault.
+    #[error("the result cannot be verified: {0}")]
+    Unable(String),
 }
 
 /// What a coordinator needs.
@@ -112,121 +91,6 @@ pub struct ServeOptions {
     pub rules: Rules,
 }
 
-enum Command {
-    Event(Box<Event>, oneshot::Sender<Result<(), Refused>>),
-    Status(oneshot::Sender<Status>),
-    Stop,
-}
-
-/// How things stand.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Status {
-    /// Tasks that are not done.
-    pub open_tasks: usize,
-    /// Of each kind, those that nobody works on: segments, merges, wraps.
-    pub waiting_tasks: [usize; 3],
-    /// Everything owed.
-    pub owed: Amount,
-    /// Everything paid.
-    pub paid: Amount,
-}
-
-/// Speaks to a running coordinator.
-#[derive(Clone, Debug)]
-pub struct CoordinatorHandle {
-    commands: mpsc::Sender<Command>,
-    artefacts: ArtefactFolder,
-    addresses: Vec<Multiaddr>,
-}
-
-impl CoordinatorHandle {
-    /// Where provers reach it, each with its peer id.
-    #[must_use]
-    pub fn addresses(&self) -> &[Multiaddr] {
-        &self.addresses
-    }
-
-    /// Inputs to be put there before their task is published, and results.
-    #[must_use]
-    pub const fn artefacts(&self) -> &ArtefactFolder {
-        &self.artefacts
-    }
-
-    async fn event(&self, event: Event) -> Result<(), ServeError> {
-        let (answer, answered) = oneshot::channel();
-        self.commands.send(Command::Event(Box::new(event), answer)).await.map_err(|_| ServeError::Ended)?;
-        Ok(answered.await.map_err(|_| ServeError::Ended)??)
-    }
-
-    /// Wants a task done. Its inputs are in [`Self::artefacts`]. Publishing it again asks for its result again, if that is there.
-    ///
-    /// # Errors
-    /// [`ServeError`].
-    pub async fn publish(&self, task: Task) -> Result<(), ServeError> {
-        for (input, bytes) in task.inputs.iter().zip(&task.input_bytes) {
-            if self.artefacts.length(input) != Some(*bytes) {
-                return Err(StoreError::Missing(*input).into());
-            }
-        }
-        self.event(Event::Published(task)).await
-    }
-
-    /// Does not want a task any more.
-    ///
-    /// # Errors
-    /// [`ServeError`].
-    pub async fn withdraw(&self, task: TaskId) -> Result<(), ServeError> {
-        self.event(Event::Withdrawn(task)).await
-    }
-
-    /// Has a task's result, durably.
-    ///
-    /// # Errors
-    /// [`ServeError`].
-    pub async fn collected(&self, task: TaskId) -> Result<(), ServeError> {
-        self.event(Event::Collected(task)).await
-    }
-
-    /// A transaction of somebody else has opened an L2 batch, so payouts may ride in it.
-    ///
-    /// # Errors
-    /// [`ServeError`].
-    pub async fn open_payouts(&self) -> Result<(), ServeError> {
-        self.event(Event::PayoutsOpened).await
-    }
-
-    /// A payout's transaction is signed; it is written down, and then [`Notice::SendPayout`] asks to send it.
-    ///
-    /// # Errors
-    /// [`ServeError`].
-    pub async fn payout_signed(&self, payout: PayoutId, nonce: u64, transaction: Vec<u8>) -> Result<(), ServeError> {
-        self.event(Event::PayoutSigned(payout, nonce, transaction)).await
-    }
-
-    /// A payout's transaction is in a block.
-    ///
-    /// # Errors
-    /// [`ServeError`].
-    pub async fn payout_included(&self, payout: PayoutId) -> Result<(), ServeError> {
-        self.event(Event::PayoutIncluded(payout)).await
-    }
-
-    /// How things stand.
-    ///
-    /// # Errors
-    /// [`ServeError::Ended`].
-    pub async fn status(&self) -> Result<Status, ServeError> {
-        let (answer, answered) = oneshot::channel();
-        self.commands.send(Command::Status(answer)).await.map_err(|_| ServeError::Ended)?;
-        answered.await.map_err(|_| ServeError::Ended)
-    }
-
-    /// Ends it. Nothing is lost: it goes on from its log.
-    pub async fn stop(&self) {
-        let _: Result<(), _> = self.commands.send(Command::Stop).await;
-    }
-}
-
 /// Starts a coordinator. `notices` takes what its owner has to do; the returned task ends when it is stopped or its disk fails.
 ///
 /// # Errors
@@ -237,13 +101,18 @@ pub async fn serve(
     notices: mpsc::Sender<Notice>,
 ) -> Result<(CoordinatorHandle, JoinHandle<Result<(), ServeError>>), ServeError> {
     let artefacts = ArtefactFolder::open(&options.folder.join("artefacts"))?;
-    let (log, entries) = EventLog::open(&options.folder.join("events"))?;
-    let mut core = Coordinator::new(options.rules);
-    for (position, entry) in entries.iter().enumerate() {
+    let (mut log, found) = EventLog::open(&options.folder.join("events"), || Coordinator::new(options.rules).encode())?;
+    let mut core = Coordinator::decode(&found.snapshot).map_err(ServeError::Snapshot)?;
+    for (position, entry) in found.entries.iter().enumerate() {
         // What was to be done then has been done, or is asked for again by the start below.
         core.apply(entry).map_err(|refused| ServeError::Replay { position, refused })?;
     }
-    let latest_ms = entries.last().map_or(0, |entry| entry.now_ms);
+    // Events were taken under the rules that held then; these hold from here on.
+    core.set_rules(options.rules);
+    log.replace(&core.encode())?;
+    // Nobody sends anything yet: what is half-sent, or was never delivered, starts over.
+    artefacts.sweep(&core.needed_artefacts(), Duration::ZERO)?;
+    let latest_ms = core.latest_ms();
     let mut swarm = swarm(&options.identity).map_err(ServeError::Network)?;
     for address in &options.listen {
         swarm.listen_on(address.clone()).map_err(|error| ServeError::Network(error.to_string()))?;
@@ -263,7 +132,9 @@ pub async fn serve(
     }
     let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
     let (verdicts, judged) = mpsc::channel(VERDICTS_MAX);
-    let handle = CoordinatorHandle { commands, artefacts: artefacts.clone(), addresses };
+    let (happenings, _) = broadcast::channel(HAPPENINGS_MAX);
+    let handle =
+        CoordinatorHandle { commands, artefacts: artefacts.clone(), addresses, happenings: happenings.clone() };
     let mut server = Server {
         identity: options.identity,
         core,
@@ -274,10 +145,12 @@ pub async fn serve(
         latest_ms,
         asking: HashMap::new(),
         notices: VecDeque::new(),
-        incoming: HashMap::new(),
+        incoming: BTreeMap::new(),
         to_judge: VecDeque::new(),
         judging: 0,
         verdicts,
+        happenings,
+        swept: Instant::now(),
     };
     let running = tokio::spawn(async move { server.run(inbox, judged, notices).await });
     Ok((handle, running))
@@ -290,7 +163,7 @@ struct Asking {
 }
 
 /// A verdict on a result.
-type Verdict = (LeaseId, ArtefactId, Result<(), String>);
+type Verdict = (LeaseId, ArtefactId, Result<(), NotAccepted>);
 
 struct Server {
     identity: Identity,
@@ -302,11 +175,13 @@ struct Server {
     latest_ms: u64,
     asking: HashMap<ProverId, Asking>,
     notices: VecDeque<Notice>,
-    /// The result that each lease is sending: one at a time, so that a lease is worth one result's room on the disk.
-    incoming: HashMap<LeaseId, ArtefactId>,
+    /// The result that each lease is sending or has sent: one at a time, so that a lease is worth one result's room on the disk.
+    incoming: BTreeMap<LeaseId, ArtefactId>,
     to_judge: VecDeque<(LeaseId, Task, ArtefactId)>,
     judging: usize,
     verdicts: mpsc::Sender<Verdict>,
+    happenings: broadcast::Sender<Happening>,
+    swept: Instant,
 }
 
 impl Server {
@@ -325,20 +200,34 @@ impl Server {
                 command = inbox.recv() => match command {
                     Some(Command::Event(event, answer)) => {
                         let taken = self.event(*event)?;
-                        let _: Result<(), _> = answer.send(taken);
+                        reply(answer, taken);
                     }
-                    Some(Command::Status(answer)) => {
-                        let _: Result<(), _> = answer.send(self.status());
+                    Some(Command::Status(answer)) => reply(answer, self.core.status()),
+                    Some(Command::Tasks(answer)) => {
+                        reply(answer, self.core.tasks().map(|(id, task)| (id, task.clone())).collect());
+                    }
+                    Some(Command::Owed(answer)) => reply(answer, self.core.ledger().unplanned().collect()),
+                    Some(Command::Payouts(answer)) => {
+                        let payouts = self.core.ledger().payouts();
+                        reply(answer, payouts.map(|(id, payout)| (id, payout.clone())).collect());
                     }
                     Some(Command::Stop) | None => return Ok(()),
                 },
                 Some((lease, result, verdict)) = judged.recv() => {
                     self.judging -= 1;
-                    if let Err(reason) = &verdict {
-                        tracing::warn!(?lease, ?result, reason, "a result is refused");
-                    }
+                    let event = match &verdict {
+                        Ok(()) => Event::Judged(lease, result, true),
+                        Err(reason @ NotAccepted::Wrong(_)) => {
+                            tracing::warn!(?lease, ?result, %reason, "a result is refused");
+                            Event::Judged(lease, result, false)
+                        }
+                        Err(reason @ NotAccepted::Unable(_)) => {
+                            tracing::error!(?lease, ?result, %reason, "the task is done again");
+                            Event::Mislaid(lease, result)
+                        }
+                    };
                     // The lease may have ended meanwhile, because somebody else's result was first.
-                    let _: Result<(), Refused> = self.event(Event::Judged(lease, result, verdict.is_ok()))?;
+                    let _: Result<(), Refused> = self.event(event)?;
                 }
                 permit = notices.reserve(), if !self.notices.is_empty() => match permit {
                     Ok(permit) => permit.send(self.notices.pop_front().expect("there is one")),
@@ -347,18 +236,6 @@ impl Server {
                 _ = tick.tick() => self.tick()?,
             }
             self.judge_next();
-        }
-    }
-
-    fn status(&self) -> Status {
-        let mut waiting_tasks = [0; 3];
-        self.core.waiting_tasks().for_each(|task| waiting_tasks[task.kind as usize] += 1);
-        let ledger = self.core.ledger();
-        Status {
-            open_tasks: self.core.open_tasks(),
-            waiting_tasks,
-            owed: ledger.owed_total(),
-            paid: ledger.paid_total(),
         }
     }
 
@@ -372,6 +249,7 @@ impl Server {
     /// An event through core, log and actions. The outer error is the disk's, and ends the coordinator.
     fn event(&mut self, event: Event) -> Result<Result<(), Refused>, ServeError> {
         let entry = Entry { now_ms: self.now_ms(), event };
+        let happening = self.happening(&entry);
         let actions = match self.core.apply(&entry) {
             Ok(actions) => actions,
             Err(refused) => return Ok(Err(refused)),
@@ -380,10 +258,55 @@ impl Server {
         if entry.event != Event::Ticked || !actions.is_empty() {
             self.log.append(&entry)?;
         }
+        if let Some(happening) = happening {
+            // Nobody may be watching.
+            let _: Result<usize, _> = self.happenings.send(happening);
+        }
         for action in actions {
             self.act(action);
         }
+        self.drop_undelivered()?;
+        if self.log.is_long() {
+            self.log.replace(&self.core.encode())?;
+        }
         Ok(Ok(()))
+    }
+
+    /// What whoever watches is told of an event, if the core takes it.
+    fn happening(&self, entry: &Entry) -> Option<Happening> {
+        let (lease, what) = match &entry.event {
+            Event::Signed(lease) => (lease, What::Leased),
+            Event::Returned(lease) => (lease, What::Returned),
+            Event::Failed(lease, _) => (lease, What::Failed),
+            Event::Judged(lease, _, true) => (lease, What::Accepted),
+            Event::Judged(lease, _, false) => (lease, What::Refused),
+            _ => return None,
+        };
+        self.describe(*lease, what)
+    }
+
+    fn describe(&self, lease: LeaseId, what: What) -> Option<Happening> {
+        let Lease { task, prover, payout, price, granted_ms, .. } = *self.core.lease(&lease)?;
+        let (kind, milliseconds) = (self.core.task(&task)?.kind, self.latest_ms.saturating_sub(granted_ms));
+        Some(Happening { task, kind, lease, prover, payout, price, milliseconds, what })
+    }
+
+    /// What leases that have ended had sent, and nobody needs.
+    fn drop_undelivered(&mut self) -> Result<(), StoreError> {
+        let core = &self.core;
+        if self.incoming.keys().all(|lease| core.lease(lease).is_some()) {
+            return Ok(());
+        }
+        let needed = core.needed_artefacts();
+        let (kept, ended): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut self.incoming).into_iter().partition(|(lease, _)| core.lease(lease).is_some());
+        self.incoming = kept;
+        for result in ended.into_values() {
+            if !needed.contains(&result) && !self.incoming.values().any(|other| *other == result) {
+                self.artefacts.remove(&result)?;
+            }
+        }
+        Ok(())
     }
 
     fn act(&mut self, action: Action) {
@@ -398,6 +321,12 @@ impl Server {
             }
             // The prover hears of it with its next beat.
             Action::Stop(prover, lease) => tracing::debug!(?prover, ?lease, "a lease is over"),
+            Action::Lapsed(lease) => {
+                if let Some(happening) = self.describe(lease, What::Lapsed) {
+                    tracing::info!(?lease, prover = ?happening.prover, kind = %happening.kind, "a lease has lapsed");
+                    let _: Result<usize, _> = self.happenings.send(happening);
+                }
+            }
             Action::Verify(lease, task, result) => self.to_judge.push_back((lease, *task, result)),
             Action::Done(task, result) => self.notices.push_back(Notice::Done(task, result)),
             Action::SignPayout(payout, to, amount) => {
@@ -414,7 +343,7 @@ impl Server {
     }
 
     fn answer(&mut self, channel: ResponseChannel<Answer>, answer: Answer) {
-        if self.swarm.behaviour_mut().send_response(channel, answer).is_err() {
+        if self.swarm.behaviour_mut().messages.send_response(channel, answer).is_err() {
             tracing::debug!("whoever asked has gone");
         }
     }
@@ -426,11 +355,11 @@ impl Server {
             self.judging += 1;
             let (judge, artefacts, verdicts) = (self.judge.clone(), self.artefacts.clone(), self.verdicts.clone());
             tokio::task::spawn_blocking(move || {
-                let bytes = artefacts.get(&result).map_err(|error| error.to_string());
-                let verdict = bytes.and_then(|bytes| judge.judge(&task, &bytes));
-                if verdict.is_err() {
-                    let _: Result<(), StoreError> = artefacts.remove(&result);
-                }
+                let bytes = artefacts.get(&result).map_err(|error| NotAccepted::Unable(error.to_string()));
+                // No bytes may stop the coordinator. What makes a verifier panic is no proof.
+                let judged = |bytes: Vec<u8>| catch_unwind(AssertUnwindSafe(|| judge.judge(&task, &bytes)));
+                let panicked = |_| Err(NotAccepted::Wrong("the verifier panicked at it".to_owned()));
+                let verdict = bytes.and_then(|bytes| judged(bytes).unwrap_or_else(panicked));
                 // The coordinator takes verdicts as long as it lives.
                 let _: Result<(), _> = verdicts.blocking_send((lease, result, verdict));
             });
@@ -448,12 +377,20 @@ impl Server {
             }
         }
         let _: Result<(), Refused> = self.event(Event::Ticked)?;
+        if now >= self.swept + SWEEP {
+            self.swept = now;
+            let mut needed = self.core.needed_artefacts();
+            needed.extend(self.incoming.values());
+            self.artefacts.sweep(&needed, SWEEP_AFTER)?;
+        }
         Ok(())
     }
 
-    fn network(&mut self, event: SwarmEvent<request_response::Event<Question, Answer>>) -> Result<(), ServeError> {
+    fn network(&mut self, event: SwarmEvent<BehaviourEvent>) -> Result<(), ServeError> {
         match event {
-            SwarmEvent::Behaviour(request_response::Event::Message { peer, message, .. }) => match message {
+            SwarmEvent::Behaviour(BehaviourEvent::Messages(request_response::Event::Message {
+                peer, message, ..
+            })) => match message {
                 request_response::Message::Request { request, channel, .. } => {
                     self.question(&peer, request, channel)?;
                 }
@@ -490,7 +427,12 @@ impl Server {
             if let Err(refused) = self.event(Event::Asked(prover))?
                 && let Some(asking) = self.asking.remove(&prover)
             {
-                self.answer(asking.channel, Answer::No(refused.to_string()));
+                let answer = match refused {
+                    // It has delivered a moment ago, and the verdict is not here yet.
+                    Refused::TooManyLeases { .. } => Answer::Wait(BUSY_MS),
+                    refused => Answer::No(refused.to_string()),
+                };
+                self.answer(asking.channel, answer);
             }
             return Ok(());
         }
@@ -563,19 +505,36 @@ impl Server {
 
     /// Notes which result a lease sends. What it sent of another one is dropped.
     fn receive(&mut self, lease: LeaseId, result: ArtefactId) -> Result<(), StoreError> {
-        let core = &self.core;
-        self.incoming.retain(|lease, _| core.lease(lease).is_some());
-        match self.incoming.insert(lease, result) {
-            Some(before) if before != result && !self.artefacts.has(&before) => self.artefacts.remove(&before),
-            _ => Ok(()),
+        if self.incoming.get(&lease) == Some(&result) || self.artefacts.has(&result) {
+            return Ok(());
         }
+        let Some(before) = self.incoming.insert(lease, result) else { return Ok(()) };
+        let is_needed =
+            self.incoming.values().any(|other| *other == before) || self.core.needed_artefacts().contains(&before);
+        if is_needed { Ok(()) } else { self.artefacts.remove(&before) }
     }
 
     fn standing(&self, prover: &ProverId) -> Answer {
         let Some((standing, payout)) = self.core.standing(prover).zip(self.core.payout_of(prover)) else {
             return Answer::No(Refused::UnknownProver(*prover).to_string());
         };
-        let owed = self.core.owed(&payout);
-        Answer::Standing(standing.score(), Standing::needed(), standing.suspended_until_ms(), owed)
+        let [accepted, missed, failed, refused] = standing.counts();
+        Answer::Standing(StandingReport {
+            score: standing.score(),
+            needed: Standing::needed(),
+            suspended_until_ms: standing.suspended_until_ms(),
+            accepted,
+            missed,
+            failed,
+            refused,
+            leases: self.core.leases_of(prover) as u64,
+            payout,
+            owed: self.core.owed(&payout),
+        })
     }
+}
+
+/// Answers whoever asked, if it is still there.
+fn reply<T>(answer: tokio::sync::oneshot::Sender<T>, value: T) {
+    let _: Result<(), T> = answer.send(value);
 }

@@ -1,6 +1,9 @@
 //! How a prover has done, and the bar it is held to.
 
-use crate::coordinator::Refused;
+use crate::{
+    coordinator::Refused,
+    wire::{Reader, Wire, WireError},
+};
 
 /// Where a newcomer starts.
 const START: i32 = 50;
@@ -110,6 +113,27 @@ impl Standing {
             // Back at the bar when it is over: one more chance.
             self.score = NEEDED;
         }
+    }
+}
+
+impl Wire for Standing {
+    const WHAT: &'static str = "standing";
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.score.to_be_bytes());
+        out.extend_from_slice(&self.suspended_until_ms.to_be_bytes());
+        out.extend_from_slice(&self.suspensions.to_be_bytes());
+        self.counts().iter().for_each(|count| out.extend_from_slice(&count.to_be_bytes()));
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, WireError> {
+        let score = i32::from_be_bytes(input.array()?);
+        if !(NEEDED..=BEST).contains(&score) {
+            return Err(WireError::OutOfRange { what: "score of a standing", got: score.unsigned_abs().into() });
+        }
+        let (suspended_until_ms, suspensions) = (input.u64()?, input.u32()?);
+        let [accepted, missed, failed, refused] = [input.u64()?, input.u64()?, input.u64()?, input.u64()?];
+        Ok(Self { score, suspended_until_ms, suspensions, accepted, missed, failed, refused })
     }
 }
 

@@ -1,9 +1,11 @@
 //! Inputs and results by digest, each a file; what is still coming in lies beside them and goes on where it stopped.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use thiserror::Error;
@@ -107,8 +109,10 @@ impl ArtefactFolder {
     pub fn put(&self, bytes: &[u8]) -> Result<ArtefactId, StoreError> {
         check_length(bytes.len() as u64)?;
         let id = ArtefactId::of(bytes);
-        if !self.has(&id) {
-            let partial = self.partial(&id);
+        // Touched, so that what is put here again is as young as what is new.
+        let touch = || File::open(self.path(&id))?.set_modified(SystemTime::now());
+        if touch().is_err() {
+            let partial = self.folder.join(format!("{id}.put"));
             let write = || {
                 let mut file = File::create(&partial)?;
                 file.write_all(bytes)?;
@@ -193,6 +197,33 @@ impl ArtefactFolder {
         Ok(end)
     }
 
+    /// Forgets everything that is not `needed`, and was not touched for `age`.
+    ///
+    /// # Errors
+    /// [`StoreError::Access`].
+    pub fn sweep(&self, needed: &BTreeSet<ArtefactId>, age: Duration) -> Result<(), StoreError> {
+        let needed: BTreeSet<String> = needed.iter().map(ArtefactId::to_string).collect();
+        let now = SystemTime::now();
+        for entry in fs::read_dir(&self.folder).map_err(|source| access(&self.folder, source))? {
+            let entry = entry.map_err(|source| access(&self.folder, source))?;
+            if entry.file_name().to_str().is_some_and(|name| needed.contains(name)) {
+                continue;
+            }
+            let touched = entry.metadata().and_then(|metadata| metadata.modified());
+            // A file of the future is as good as a new one, and one that has gone meanwhile is gone.
+            let is_old = touched.is_ok_and(|touched| now.duration_since(touched).is_ok_and(|since| since >= age));
+            if is_old || age.is_zero() {
+                match fs::remove_file(entry.path()) {
+                    Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                        return Err(access(&entry.path(), source));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets an artefact, and what came in of it.
     ///
     /// # Errors
@@ -270,6 +301,7 @@ mod tests {
     fn a_damaged_file_is_not_the_artefact() {
         let (folder, target) = folder();
         let id = target.put(b"some proof").unwrap();
+        let _ = target.put(b"some proof").unwrap();
         fs::write(folder.path().join(id.to_string()), b"some prooF").unwrap();
         assert!(matches!(target.get(&id), Err(StoreError::WrongDigest { .. })));
         assert!(matches!(target.get(&id), Err(StoreError::Missing(_))));
@@ -277,5 +309,18 @@ mod tests {
         target.remove(&id).unwrap();
         target.remove(&id).unwrap();
         assert!(!target.has(&id));
+    }
+
+    #[test]
+    fn what_nobody_needs_is_swept_once_it_is_old() {
+        let (_folder, target) = folder();
+        let [needed, other] = [b"needed", b"others"].map(|bytes| target.put(bytes).unwrap());
+        let half = ArtefactId::of(b"hello world");
+        target.take_chunk(&half, 11, 0, b"hello ").unwrap();
+        let keep = BTreeSet::from([needed]);
+        target.sweep(&keep, Duration::from_secs(3_600)).unwrap();
+        assert!(target.has(&needed) && target.has(&other) && target.received(&half) == 6);
+        target.sweep(&keep, Duration::ZERO).unwrap();
+        assert!(target.has(&needed) && !target.has(&other) && target.received(&half) == 0);
     }
 }

@@ -1,25 +1,21 @@
 //! Questions and answers as libp2p carries them.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
-use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use joule_transport::{Codec, Message, Protocol, limits};
 use libp2p::{
-    PeerId, StreamProtocol, Swarm, SwarmBuilder,
+    PeerId, Swarm, connection_limits,
     identity::PublicKey,
-    noise,
     request_response::{self, ProtocolSupport},
-    tcp, yamux,
+    swarm::NetworkBehaviour,
 };
 
 use crate::{
     keys::{Identity, id_of},
     message::{Answer, MESSAGE_BYTES_MAX, Question},
     task::ProverId,
-    wire::Wire,
+    wire::{Wire, WireError},
 };
-
-/// The protocol's name. Another version of the messages is another name.
-const PROTOCOL: StreamProtocol = StreamProtocol::new("/joule/prover/1");
 
 /// Questions that one connection may have open at once.
 const STREAMS_MAX: usize = 32;
@@ -30,73 +26,52 @@ pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// How long a connection may be silent.
 const IDLE: Duration = Duration::from_secs(120);
 
-pub(crate) type Behaviour = request_response::Behaviour<Codec>;
+/// Connections that a coordinator holds: as many as the provers that it remembers.
+const CONNECTIONS_MAX: u32 = 4_096;
 
-/// Each message is alone on its stream: its length, four bytes, and its bytes.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Codec;
+/// What provers ask and coordinators answer.
+pub(crate) struct Exchange;
 
-impl request_response::Codec for Codec {
-    type Protocol = StreamProtocol;
-    type Request = Question;
-    type Response = Answer;
+impl Protocol for Exchange {
+    type Question = Question;
+    type Answer = Answer;
+    const NAME: &'static str = "/joule/prover/1";
+    const QUESTION_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
+    const ANSWER_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
+}
 
-    async fn read_request<T: AsyncRead + Unpin + Send>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-    ) -> io::Result<Question> {
-        read(io).await
+impl Message for Question {
+    type Error = WireError;
+
+    fn encode(&self) -> Vec<u8> {
+        Wire::encode(self)
     }
 
-    async fn read_response<T: AsyncRead + Unpin + Send>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-    ) -> io::Result<Answer> {
-        read(io).await
-    }
-
-    async fn write_request<T: AsyncWrite + Unpin + Send>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-        question: Question,
-    ) -> io::Result<()> {
-        write(io, &question).await
-    }
-
-    async fn write_response<T: AsyncWrite + Unpin + Send>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-        answer: Answer,
-    ) -> io::Result<()> {
-        write(io, &answer).await
+    fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        Wire::decode(bytes)
     }
 }
 
-async fn read<M: Wire>(io: &mut (impl AsyncRead + Unpin)) -> io::Result<M> {
-    let mut length = [0; 4];
-    io.read_exact(&mut length).await?;
-    let length = u32::from_be_bytes(length) as usize;
-    if length > MESSAGE_BYTES_MAX {
-        let reason = format!("a message of {length} bytes, and at most {MESSAGE_BYTES_MAX} are taken");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+impl Message for Answer {
+    type Error = WireError;
+
+    fn encode(&self) -> Vec<u8> {
+        Wire::encode(self)
     }
-    let mut bytes = vec![0; length];
-    io.read_exact(&mut bytes).await?;
-    M::decode(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+
+    fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        Wire::decode(bytes)
+    }
 }
 
-async fn write<M: Wire>(io: &mut (impl AsyncWrite + Unpin), message: &M) -> io::Result<()> {
-    let bytes = message.encode();
-    io.write_all(&(bytes.len() as u32).to_be_bytes()).await?;
-    io.write_all(&bytes).await?;
-    io.close().await
+/// Questions and answers, over a bounded number of connections.
+#[derive(NetworkBehaviour)]
+pub(crate) struct Behaviour {
+    limits: connection_limits::Behaviour,
+    pub(crate) messages: request_response::Behaviour<Codec<Exchange>>,
 }
 
-/// A node with this identity, over TCP and QUIC.
+/// A node with this identity.
 ///
 /// # Errors
 /// What the transports say, in words.
@@ -104,16 +79,12 @@ pub(crate) fn swarm(identity: &Identity) -> Result<Swarm<Behaviour>, String> {
     let config = request_response::Config::default()
         .with_request_timeout(ANSWER_WITHIN)
         .with_max_concurrent_streams(STREAMS_MAX);
-    let swarm = SwarmBuilder::with_existing_identity(identity.keys().clone())
-        .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
-        .map_err(|error| error.to_string())?
-        .with_quic()
-        .with_behaviour(|_| Behaviour::with_codec(Codec, [(PROTOCOL, ProtocolSupport::Full)], config))
-        .map_err(|error| error.to_string())?
-        .with_swarm_config(|config| config.with_idle_connection_timeout(IDLE))
-        .build();
-    Ok(swarm)
+    let protocols = [(Codec::<Exchange>::protocol(), ProtocolSupport::Full)];
+    let behaviour = Behaviour {
+        limits: limits(CONNECTIONS_MAX),
+        messages: request_response::Behaviour::with_codec(Codec::default(), protocols, config),
+    };
+    joule_transport::swarm(identity.keys(), behaviour, IDLE).map_err(|error| error.to_string())
 }
 
 /// The prover behind a connection. Its key is in its peer id, as with every key of this size, so the connection itself proves who it is.
@@ -126,7 +97,6 @@ pub(crate) fn prover_of(peer: &PeerId) -> Option<ProverId> {
 
 #[cfg(test)]
 mod tests {
-    use futures::io::Cursor;
     use libp2p::identity::Keypair;
 
     use super::*;
@@ -137,18 +107,5 @@ mod tests {
         let peer = identity.keys().public().to_peer_id();
         assert_eq!(prover_of(&peer), Some(identity.id()));
         assert_ne!(prover_of(&PeerId::random()), Some(identity.id()));
-    }
-
-    #[tokio::test]
-    async fn messages_travel_whole_and_bounded() {
-        let mut bytes = Vec::new();
-        write(&mut bytes, &Answer::Offset(7)).await.unwrap();
-        assert_eq!(read::<Answer>(&mut Cursor::new(bytes.clone())).await.unwrap(), Answer::Offset(7));
-        for length in 0..bytes.len() {
-            assert!(read::<Answer>(&mut Cursor::new(bytes[..length].to_vec())).await.is_err());
-        }
-        let long = (MESSAGE_BYTES_MAX as u32 + 1).to_be_bytes().to_vec();
-        let error = read::<Answer>(&mut Cursor::new(long)).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 }

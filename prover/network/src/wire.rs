@@ -48,6 +48,12 @@ pub enum WireError {
         /// The value.
         got: u64,
     },
+    /// Parts that do not belong together.
+    #[error("the {what} do not belong together")]
+    Inconsistent {
+        /// The parts.
+        what: &'static str,
+    },
     /// Text that is not text.
     #[error("the {what} is not UTF-8")]
     NotText {
@@ -206,6 +212,14 @@ impl<'a> Reader<'a> {
         core::str::from_utf8(bytes).map(str::to_owned).map_err(|_| WireError::NotText { what })
     }
 
+    /// A value behind a flag that says whether there is one.
+    ///
+    /// # Errors
+    /// [`WireError`].
+    pub fn option<T: Wire>(&mut self) -> Result<Option<T>, WireError> {
+        if self.flag()? { T::read(self).map(Some) } else { Ok(None) }
+    }
+
     /// So many values behind their number.
     ///
     /// # Errors
@@ -223,7 +237,31 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Appends values behind their number.
-pub(crate) fn put_list<T: Wire>(out: &mut Vec<u8>, values: &[T]) {
+pub(crate) fn put_list<'a, T: Wire + 'a>(
+    out: &mut Vec<u8>,
+    values: impl IntoIterator<Item = &'a T, IntoIter: ExactSizeIterator>,
+) {
+    let values = values.into_iter();
     out.extend_from_slice(&(values.len() as u32).to_be_bytes());
-    values.iter().for_each(|value| value.write(out));
+    values.for_each(|value| value.write(out));
+}
+
+/// Appends a flag, and the value if there is one.
+pub(crate) fn put_option<T: Wire>(out: &mut Vec<u8>, value: Option<&T>) {
+    out.push(value.is_some().into());
+    if let Some(value) = value {
+        value.write(out);
+    }
+}
+
+impl Wire for u64 {
+    const WHAT: &'static str = "number";
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_be_bytes());
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, WireError> {
+        input.u64()
+    }
 }

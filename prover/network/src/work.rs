@@ -32,7 +32,7 @@ use crate::{
     message::{Answer, Question},
     store::{ArtefactFolder, CHUNK_BYTES_MAX, StoreError},
     task::{ArtefactId, Capabilities, Lease, LeaseId, ProverId, Signed, Task},
-    transport::{Behaviour, prover_of, swarm},
+    transport::{Behaviour, BehaviourEvent, prover_of, swarm},
 };
 
 /// Between attempts to reach the coordinator, doubled up to the next.
@@ -162,20 +162,24 @@ async fn connect(
         tokio::select! {
             question = inbox.recv() => {
                 let Some((question, reply)) = question else { return };
-                let behaviour = swarm.behaviour_mut();
-                let id = behaviour.send_request_with_addresses(&peer, question, vec![address.clone()]);
+                let messages = &mut swarm.behaviour_mut().messages;
+                let id = messages.send_request_with_addresses(&peer, question, vec![address.clone()]);
                 open.insert(id, reply);
             }
             event = swarm.select_next_some() => match event {
-                SwarmEvent::Behaviour(request_response::Event::Message {
+                SwarmEvent::Behaviour(BehaviourEvent::Messages(request_response::Event::Message {
                     message: request_response::Message::Response { request_id, response },
                     ..
-                }) => {
+                })) => {
                     if let Some(reply) = open.remove(&request_id) {
                         let _: Result<(), _> = reply.send(Ok(response));
                     }
                 }
-                SwarmEvent::Behaviour(request_response::Event::OutboundFailure { request_id, error, .. }) => {
+                SwarmEvent::Behaviour(BehaviourEvent::Messages(request_response::Event::OutboundFailure {
+                    request_id,
+                    error,
+                    ..
+                })) => {
                     if let Some(reply) = open.remove(&request_id) {
                         let _: Result<(), _> = reply.send(Err(error.to_string()));
                     }

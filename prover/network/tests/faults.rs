@@ -116,7 +116,11 @@ impl World {
         for entry in &self.log {
             core.apply(entry).expect("what was taken once is taken again");
         }
-        self.core = core;
+        // The log may have been written anew at any moment: a state that was written down and read is the same state.
+        let bytes = core.encode();
+        self.core = Coordinator::decode(&bytes).expect("what was written down");
+        assert_eq!(format!("{:?}", self.core), format!("{core:?}"));
+        assert_eq!(self.core.encode(), bytes);
         self.event(Event::Started).unwrap();
         for index in 0..4 {
             let (id, capabilities) = prover(index);
@@ -183,7 +187,7 @@ impl World {
                     self.todo.push(Action::SendPayout(payout, transaction));
                 }
             }
-            Action::Alarm(..) => {}
+            Action::Lapsed(..) | Action::Alarm(..) => {}
         }
     }
 
@@ -195,8 +199,8 @@ impl World {
         assert!(paid <= self.core.ledger().earned_total(), "nobody is paid for what was not accepted");
         assert!(self.core.ledger().paid_total() <= paid);
         let (ledger, mut in_payouts) = (self.core.ledger(), BTreeSet::new());
-        for (_, _, _, tasks) in ledger.payouts() {
-            assert!(tasks.iter().all(|task| in_payouts.insert(*task)), "a task is in one payout");
+        for (_, payout) in ledger.payouts() {
+            assert!(payout.tasks.iter().all(|task| in_payouts.insert(*task)), "a task is in one payout");
         }
     }
 }
@@ -444,6 +448,105 @@ fn nobody_holds_more_than_it_may_or_is_offered_what_it_cannot() {
     world.event(Event::Joined(stranger, capabilities)).unwrap();
     world.event(Event::Asked(stranger)).unwrap();
     assert!(world.todo.is_empty());
+}
+
+/// A state that is cut or damaged is refused or is another state, and nothing panics, whatever happens to it then.
+#[test]
+fn a_damaged_state_is_no_reason_to_panic() {
+    let mut world = ready();
+    for index in 0..6 {
+        world.event(Event::Published(task(index))).unwrap();
+    }
+    for (index, is_good) in [(1, true), (2, false), (0, true)] {
+        world.todo.clear();
+        world.event(Event::Asked(prover(index).0)).unwrap();
+        let lease = only_offer(&mut world);
+        world.event(Event::Signed(lease.id())).unwrap();
+        let got = result(lease.task, is_good, 0);
+        world.event(Event::Delivered(lease.id(), got)).unwrap();
+        if index > 0 {
+            world.event(Event::Judged(lease.id(), got, is_good)).unwrap();
+        }
+    }
+    world.event(Event::PayoutsOpened).unwrap();
+    world.event(Event::PayoutSigned(0, 1, vec![5; 30])).unwrap();
+    let bytes = world.core.encode();
+    assert_eq!(format!("{:?}", Coordinator::decode(&bytes).unwrap()), format!("{:?}", world.core));
+    for length in 0..bytes.len() {
+        assert!(Coordinator::decode(&bytes[..length]).is_err(), "cut to {length} bytes");
+    }
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x04;
+        let Ok(mut core) = Coordinator::decode(&damaged) else { continue };
+        let _ = (core.status(), core.needed_artefacts());
+        for event in [Event::Started, Event::Ticked, Event::PayoutsOpened] {
+            let _: Result<Vec<Action>, Refused> = core.apply(&Entry { now_ms: core.latest_ms().min(1 << 60), event });
+        }
+    }
+}
+
+/// What this side loses or cannot verify is held against nobody, and done again by somebody else.
+#[test]
+fn a_result_that_is_mislaid_costs_its_prover_nothing() {
+    let mut world = ready();
+    world.event(Event::Published(task(1))).unwrap();
+    world.event(Event::Asked(prover(1).0)).unwrap();
+    let lease = only_offer(&mut world);
+    world.event(Event::Signed(lease.id())).unwrap();
+    let good = result(lease.task, true, 0);
+    world.event(Event::Delivered(lease.id(), good)).unwrap();
+    let before = *world.core.standing(&lease.prover).unwrap();
+    world.todo.clear();
+    world.event(Event::Mislaid(lease.id(), good)).unwrap();
+    assert_eq!(world.core.standing(&lease.prover), Some(&before));
+    assert!(world.todo.contains(&Action::Alarm(lease.task, joule_prover_network::Alarm::Unverifiable)));
+    assert_eq!(world.event(Event::Mislaid(lease.id(), good)), Err(Refused::UnknownLease(lease.id())));
+    world.todo.clear();
+    world.event(Event::Asked(prover(2).0)).unwrap();
+    assert_eq!(only_offer(&mut world).task, lease.task);
+}
+
+#[test]
+fn work_is_counted_by_kind() {
+    let mut world = ready();
+    let count = |world: &World| TaskKind::ALL.map(|kind| world.core.status().of(kind));
+    for index in 0..3 {
+        world.event(Event::Published(task(index))).unwrap();
+    }
+    assert!(count(&world).iter().all(|counts| (counts.queued, counts.open()) == (1, 1)));
+    world.event(Event::Asked(prover(1).0)).unwrap();
+    let lease = only_offer(&mut world);
+    let kind = (0..3).map(task).find(|task| task.id() == lease.task).unwrap().kind;
+    world.event(Event::Signed(lease.id())).unwrap();
+    assert_eq!((world.core.status().of(kind).leased, world.core.status().leases_live), (1, 1));
+    let good = result(lease.task, true, 0);
+    world.event(Event::Delivered(lease.id(), good)).unwrap();
+    assert_eq!(world.core.status().of(kind).verifying, 1);
+    world.event(Event::Judged(lease.id(), good, true)).unwrap();
+    let counts = world.core.status().of(kind);
+    assert_eq!((counts.open(), counts.accepted, counts.refused), (0, 1, 0));
+    assert_eq!((world.core.status().provers_known, world.core.status().owed), (4, lease.price));
+}
+
+/// Whoever does not pay gets no more proofs.
+#[test]
+fn what_is_unpaid_is_bounded() {
+    let mut world = ready();
+    world.core.set_rules(Rules { unpaid_max: 1, ..rules() });
+    world.event(Event::Published(task(1))).unwrap();
+    world.event(Event::Asked(prover(1).0)).unwrap();
+    let lease = only_offer(&mut world);
+    world.event(Event::Signed(lease.id())).unwrap();
+    let good = result(lease.task, true, 0);
+    world.event(Event::Delivered(lease.id(), good)).unwrap();
+    world.event(Event::Judged(lease.id(), good, true)).unwrap();
+    world.event(Event::Collected(lease.task)).unwrap();
+    assert_eq!(world.event(Event::Published(task(2))), Err(Refused::TooMuchUnpaid { limit: 1 }));
+    world.event(Event::PayoutsOpened).unwrap();
+    world.event(Event::PayoutSigned(0, 0, vec![1])).unwrap();
+    world.event(Event::PayoutIncluded(0)).unwrap();
+    world.event(Event::Published(task(2))).unwrap();
 }
 
 /// A payout that was signed once is never signed with another nonce.

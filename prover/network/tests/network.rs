@@ -12,8 +12,8 @@ use std::{
 use joule_protocol::{Address, Digest, Hash, PublicValues};
 use joule_prover_network::{
     Ability, ArtefactFolder, ArtefactId, Capabilities, CircuitsId, CoordinatorHandle, Identity, Judge, Labour,
-    LabourError, Notice, Rules, ServeError, ServeOptions, Task, TaskKind, WorkError, WorkOptions, WorkSummary, serve,
-    work,
+    LabourError, NotAccepted, Notice, Rules, ServeError, ServeOptions, Task, TaskKind, WorkError, WorkOptions,
+    WorkSummary, serve, work,
 };
 use libp2p::{Multiaddr, identity::Keypair};
 use tokio::{
@@ -39,9 +39,13 @@ struct Toy {
 }
 
 impl Judge for Toy {
-    fn judge(&self, task: &Task, result: &[u8]) -> Result<(), String> {
+    fn judge(&self, task: &Task, result: &[u8]) -> Result<(), NotAccepted> {
         let inputs: Vec<Vec<u8>> = task.inputs.iter().map(|input| self.artefacts.get(input).unwrap()).collect();
-        if result == proof_of(task, &inputs) { Ok(()) } else { Err("that is another proof".to_owned()) }
+        assert_ne!(result, b"PANIC", "a verifier that stumbles");
+        match result == proof_of(task, &inputs) {
+            true => Ok(()),
+            false => Err(NotAccepted::Wrong("that is another proof".to_owned())),
+        }
     }
 }
 

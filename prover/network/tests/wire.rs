@@ -4,7 +4,7 @@ use joule_protocol::{Address, Digest, Hash, PublicValues};
 use joule_prover_network::{
     Ability, ArtefactId, Capabilities, CircuitsId, Entry, Event, Lease, LeaseId, ProverId, Signed, Task, TaskId,
     TaskKind,
-    message::{Answer, Question, REASON_BYTES_MAX},
+    message::{Answer, Question, REASON_BYTES_MAX, StandingReport},
     task::ARTEFACT_BYTES_MAX,
     wire::{Wire, WireError},
 };
@@ -70,7 +70,18 @@ fn answers() -> Vec<Answer> {
         Answer::Stop,
         Answer::Chunk(vec![1, 2]),
         Answer::Offset(7),
-        Answer::Standing(-3, 20, 8, 9),
+        Answer::Standing(StandingReport {
+            score: -3,
+            needed: 20,
+            suspended_until_ms: 8,
+            accepted: 1,
+            missed: 2,
+            failed: 3,
+            refused: 4,
+            leases: 1,
+            payout: Address([1; 20]),
+            owed: 9,
+        }),
         Answer::No("for a reason".to_owned()),
     ]
 }
@@ -96,6 +107,7 @@ fn entries() -> Vec<Entry> {
         Event::PayoutsOpened,
         Event::PayoutSigned(1, 2, vec![3; 110]),
         Event::PayoutIncluded(1),
+        Event::Mislaid(lease, result),
     ]
     .into_iter()
     .map(|event| Entry { now_ms: 5, event })
@@ -130,8 +142,8 @@ fn numbers_that_name_nothing_are_refused() {
     assert!(matches!(Question::decode(&[11]), Err(WireError::Unknown { got: 11, .. })));
     assert!(matches!(Answer::decode(&[8]), Err(WireError::Unknown { got: 8, .. })));
     let mut entry = entries()[0].encode();
-    entry[8] = 17;
-    assert!(matches!(Entry::decode(&entry), Err(WireError::Unknown { got: 17, .. })));
+    entry[8] = 18;
+    assert!(matches!(Entry::decode(&entry), Err(WireError::Unknown { got: 18, .. })));
     let mut bytes = task(1).encode();
     bytes[0] = 3;
     assert!(matches!(Task::decode(&bytes), Err(WireError::Unknown { got: 3, .. })));
