@@ -1,7 +1,11 @@
-//! The members' addresses on the network, and one bounded request to one of them.
+//! The members' addresses on the networks, and one bounded request to one of them.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    collections::{HashMap, HashSet},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -9,7 +13,11 @@ use alloy_primitives::{Address, Bytes};
 use reqwest::{Client, RequestBuilder, Url, redirect::Policy};
 use thiserror::Error;
 
-use crate::route::{JSON_BYTES_MAX, MemberStatus, Refusal, STATUS};
+use crate::{
+    network::{MemberPeer, MemberPeerError, Network},
+    question::Question,
+    route::{JSON_BYTES_MAX, MemberStatus, Refusal},
+};
 
 /// Longest wait for a connection. A member that takes longer than this to say hello will not sign in time.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -42,6 +50,9 @@ pub enum ConnectError {
         /// The URL.
         url: Url,
     },
+    /// A member that libp2p does not find.
+    #[error(transparent)]
+    Peer(#[from] MemberPeerError),
 }
 
 /// Why one request got no answer that can be read.
@@ -69,6 +80,25 @@ pub enum RequestError {
     /// An answer that is not what was asked for.
     #[error("the answer is unreadable: {0}")]
     Unreadable(String),
+    /// No answer over libp2p.
+    #[error("no answer over libp2p: {0}")]
+    Peer(String),
+    /// Somebody in the member's place on libp2p.
+    #[error("the peer {peer} has not shown that it is the member {expected}")]
+    OtherIdentity {
+        /// The member.
+        expected: Address,
+        /// Who is there.
+        peer: String,
+    },
+    /// Neither over HTTP nor over libp2p.
+    #[error("over HTTP: {http}; over libp2p: {libp2p}")]
+    Both {
+        /// What came of HTTP.
+        http: Box<RequestError>,
+        /// What came of libp2p.
+        libp2p: Box<RequestError>,
+    },
 }
 
 impl RequestError {
@@ -76,18 +106,49 @@ impl RequestError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Refused(refusal) => refusal.code.is_retryable(),
-            Self::Unreachable(_) => true,
+            Self::Unreachable(_) | Self::Peer(_) => true,
             Self::Status { status } => *status >= 500,
-            Self::TooLong { .. } | Self::Unreadable(_) => false,
+            Self::TooLong { .. } | Self::Unreadable(_) | Self::OtherIdentity { .. } => false,
+            Self::Both { http, libp2p } => http.is_retryable() || libp2p.is_retryable(),
+        }
+    }
+
+    /// Whether there was an answer, and it was not what it must be: whoever gave it lies or has lost its disk.
+    pub fn is_wrong(&self) -> bool {
+        match self {
+            Self::TooLong { .. } | Self::Unreadable(_) => true,
+            Self::Both { http, libp2p } => http.is_wrong() || libp2p.is_wrong(),
+            Self::Refused(_)
+            | Self::Unreachable(_)
+            | Self::Status { .. }
+            | Self::Peer(_)
+            | Self::OtherIdentity { .. } => false,
         }
     }
 }
 
-/// The committee's members and an HTTP client for them.
+/// The ways to a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Http,
+    Libp2p,
+}
+
+/// The members that are reached over libp2p as well.
+#[derive(Debug)]
+struct Peers {
+    network: Network,
+    members: HashMap<Address, MemberPeer>,
+    /// Members of which the last good answer came over libp2p: they are asked there first.
+    preferred: Mutex<HashSet<Address>>,
+}
+
+/// The committee's members and clients for them.
 #[derive(Debug)]
 pub struct Committee {
     http: Client,
     members: Vec<Endpoint>,
+    peers: Option<Peers>,
     /// Whom to ask first; moves on so that one member does not serve everybody.
     turn: AtomicUsize,
 }
@@ -108,7 +169,7 @@ impl Committee {
         }
         // A redirect would let one member answer in another's name at another's cost.
         let http = Client::builder().redirect(Policy::none()).connect_timeout(CONNECT_MAX).build()?;
-        Ok(Self { http, members, turn: AtomicUsize::new(0) })
+        Ok(Self { http, members, peers: None, turn: AtomicUsize::new(0) })
     }
 
     /// The members listed.
@@ -116,13 +177,30 @@ impl Committee {
         &self.members
     }
 
+    /// Has these members asked over libp2p too. Whichever way had the last good answer of a member is tried first, and the other if it fails.
+    ///
+    /// # Errors
+    /// A member listed twice, or an address without an identity.
+    pub fn over_libp2p(mut self, network: Network, peers: Vec<MemberPeer>) -> Result<Self, ConnectError> {
+        let mut members = HashMap::new();
+        for peer in peers {
+            peer.peer()?;
+            let account = peer.account;
+            if members.insert(account, peer).is_some() {
+                return Err(ConnectError::MemberTwice { account });
+            }
+        }
+        self.peers = Some(Peers { network, members, preferred: Mutex::default() });
+        Ok(self)
+    }
+
     /// Where a member stands, by its own word.
     ///
     /// # Errors
     /// No readable answer within `limit`.
     pub async fn status(&self, member: &Endpoint, limit: Duration) -> Result<MemberStatus, RequestError> {
-        let bytes = self.get(member, STATUS, JSON_BYTES_MAX, limit).await?;
-        serde_json::from_slice(&bytes).map_err(|error| RequestError::Unreadable(error.to_string()))
+        let read = |bytes: &[u8]| serde_json::from_slice(bytes).map_err(|error| error.to_string());
+        self.ask_for(member, Question::Status, limit, read).await
     }
 
     /// All members, each call beginning with the next one.
@@ -132,18 +210,61 @@ impl Committee {
         first.iter().chain(later)
     }
 
-    /// `GET`s at most `most` bytes.
+    /// Asks a member, over one network and if need be over the other. What comes is at most as long as an answer to this question can be, and nobody's word.
     ///
     /// # Errors
-    /// No readable answer within `limit`.
-    pub async fn get(
+    /// No answer within `limit`, which each way has for itself.
+    pub async fn ask(&self, member: &Endpoint, question: Question, limit: Duration) -> Result<Vec<u8>, RequestError> {
+        self.ask_for(member, question, limit, |bytes| Ok(bytes.to_vec())).await
+    }
+
+    /// As [`Committee::ask`], for an answer that `read` takes.
+    ///
+    /// Any failure over one way is a reason to try the other, a refusal and a wrong answer too: without TLS an answer over HTTP may be that of anybody on the way.
+    pub(crate) async fn ask_for<T>(
         &self,
         member: &Endpoint,
-        path: &str,
-        most: usize,
+        question: Question,
         limit: Duration,
-    ) -> Result<Vec<u8>, RequestError> {
-        bounded(self.http.get(url(member, path)).timeout(limit), most).await
+        read: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Result<T, RequestError> {
+        let read = |bytes: Vec<u8>| read(&bytes).map_err(RequestError::Unreadable);
+        let http = async || {
+            let request = self.http.get(url(member, &question.path())).timeout(limit);
+            bounded(request, question.answer_bytes_max()).await.and_then(&read)
+        };
+        let Some((peers, peer)) = self.peer(member) else { return http().await };
+        let libp2p = async || peers.network.ask(peer, question, limit).await.and_then(&read);
+        let preferred = peers.preferred.lock().unwrap_or_else(PoisonError::into_inner).contains(&member.account);
+        let (first, second) = if preferred { (Way::Libp2p, Way::Http) } else { (Way::Http, Way::Libp2p) };
+        let over = async |way| match way {
+            Way::Http => http().await,
+            Way::Libp2p => libp2p().await,
+        };
+        let error = match over(first).await {
+            Ok(found) => return Ok(found),
+            Err(error) => error,
+        };
+        tracing::debug!(member = %member.account, %question, ?first, %error, "asking over the other network");
+        match over(second).await {
+            Ok(found) => {
+                let mut preferred = peers.preferred.lock().unwrap_or_else(PoisonError::into_inner);
+                match second {
+                    Way::Libp2p => preferred.insert(member.account),
+                    Way::Http => preferred.remove(&member.account),
+                };
+                Ok(found)
+            }
+            Err(other) => {
+                let (http, libp2p) = if preferred { (other, error) } else { (error, other) };
+                Err(RequestError::Both { http: Box::new(http), libp2p: Box::new(libp2p) })
+            }
+        }
+    }
+
+    fn peer(&self, member: &Endpoint) -> Option<(&Peers, &MemberPeer)> {
+        let peers = self.peers.as_ref()?;
+        Some((peers, peers.members.get(&member.account)?))
     }
 
     pub(crate) async fn post(
@@ -249,7 +370,7 @@ mod tests {
 
     async fn asked(member: &Endpoint) -> RequestError {
         let committee = Committee::new(vec![member.clone()]).expect("a client");
-        committee.get(member, "/v1/status", 1_000, Duration::from_secs(5)).await.expect_err("no answer")
+        committee.ask(member, Question::Status, Duration::from_secs(5)).await.expect_err("no answer")
     }
 
     #[tokio::test]
@@ -262,7 +383,7 @@ mod tests {
                 result = result.and_then(|()| out.write_all(b"\r\n"));
             }
         });
-        assert!(matches!(asked(&endless).await, RequestError::TooLong { most: 1_000 }));
+        assert!(matches!(asked(&endless).await, RequestError::TooLong { most: JSON_BYTES_MAX }));
 
         let fixed = |text: &'static str| {
             answering(move |out| {

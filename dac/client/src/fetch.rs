@@ -7,10 +7,10 @@ use joule_protocol::Checkpoint;
 use thiserror::Error;
 
 use crate::{
-    committee::{Committee, Endpoint, RequestError},
-    data::{BatchData, ChunkProof, DATA_BYTES_MAX},
-    offer::{OFFER_BYTES_MAX, SignedOffer, checkpoint_hash},
-    route,
+    committee::{Committee, Endpoint},
+    data::{BatchData, ChunkProof},
+    offer::{SignedOffer, checkpoint_hash},
+    question::Question,
 };
 
 /// One member's failure to serve.
@@ -61,7 +61,7 @@ impl Committee {
             Ok(data)
         };
         let what = format!("the data of checkpoint {checkpoint}");
-        self.first(what, &route::data(checkpoint), DATA_BYTES_MAX, limit, read).await
+        self.first(what, Question::Data(checkpoint), limit, read).await
     }
 
     /// The blocks of batch `number`, which leads to `checkpoint`, as they were offered to the members. Execute them to know that they do:
@@ -94,7 +94,7 @@ impl Committee {
                 _ => accept(&offer).map(|()| offer),
             }
         };
-        self.first(format!("the blocks of batch {number}"), &route::batch(number), OFFER_BYTES_MAX, limit, read).await
+        self.first(format!("the blocks of batch {number}"), Question::Batch(number), limit, read).await
     }
 
     /// Asks one member for one chunk, and checks it against the checkpoints. The caller draws `index` at random: a member that lost one
@@ -107,16 +107,16 @@ impl Committee {
         member: &Endpoint,
         parent: &Checkpoint,
         checkpoint: &Checkpoint,
-        index: usize,
+        index: u32,
         limit: Duration,
     ) -> Result<ChunkProof, MemberFailure> {
-        let path = route::chunk(checkpoint_hash(checkpoint), index);
+        let question = Question::Chunk(checkpoint_hash(checkpoint), index);
         let read = |bytes: &[u8]| {
             let proof = ChunkProof::decode(bytes).map_err(|error| error.to_string())?;
-            proof.verify(parent, checkpoint, index).map_err(|error| error.to_string())?;
+            proof.verify(parent, checkpoint, index as usize).map_err(|error| error.to_string())?;
             Ok(proof)
         };
-        self.one(member, &path, DATA_BYTES_MAX, limit, read).await
+        self.one(member, question, limit, read).await
     }
 
     /// Asks one member after another until one answers what `read` takes.
@@ -126,14 +126,13 @@ impl Committee {
     pub async fn first<T>(
         &self,
         what: String,
-        path: &str,
-        most: usize,
+        question: Question,
         limit: Duration,
         read: impl Fn(&[u8]) -> Result<T, String>,
     ) -> Result<T, FetchError> {
         let mut tried = Vec::new();
         for member in self.in_turn() {
-            match self.one(member, path, most, limit, &read).await {
+            match self.one(member, question, limit, &read).await {
                 Ok(found) => return Ok(found),
                 Err(failure) => {
                     tracing::debug!(member = %failure.account, reason = %failure.reason, %what, "a member did not serve");
@@ -147,18 +146,14 @@ impl Committee {
     async fn one<T>(
         &self,
         member: &Endpoint,
-        path: &str,
-        most: usize,
+        question: Question,
         limit: Duration,
         read: impl Fn(&[u8]) -> Result<T, String>,
     ) -> Result<T, MemberFailure> {
-        let account = member.account;
-        match self.get(member, path, most, limit).await {
-            Ok(bytes) => read(&bytes).map_err(|reason| MemberFailure { account, reason, is_wrong: true }),
-            Err(error) => {
-                let is_wrong = matches!(error, RequestError::TooLong { .. } | RequestError::Unreadable(_));
-                Err(MemberFailure { account, reason: error.to_string(), is_wrong })
-            }
-        }
+        self.ask_for(member, question, limit, read).await.map_err(|error| MemberFailure {
+            account: member.account,
+            reason: error.to_string(),
+            is_wrong: error.is_wrong(),
+        })
     }
 }

@@ -187,7 +187,13 @@ impl Committee {
     }
 
     /// Asks one member until it signs, refuses for good, or nobody listens any more.
-    async fn ask(self: Arc<Self>, member: Endpoint, body: Bytes, timing: GatherTiming, answers: mpsc::Sender<Answer>) {
+    async fn ask_to_sign(
+        self: Arc<Self>,
+        member: Endpoint,
+        body: Bytes,
+        timing: GatherTiming,
+        answers: mpsc::Sender<Answer>,
+    ) {
         for attempt in 1.. {
             let answer = self.post(&member, OFFERS, body.clone(), SHARE_BYTES_MAX, timing.attempt).await;
             let result = answer.and_then(|bytes| {
@@ -229,7 +235,8 @@ impl Drive {
         for account in missing {
             match self.committee.members().iter().find(|member| member.account == account) {
                 Some(member) => {
-                    let ask = self.committee.clone().ask(member.clone(), body.clone(), self.timing, sender.clone());
+                    let ask =
+                        self.committee.clone().ask_to_sign(member.clone(), body.clone(), self.timing, sender.clone());
                     asking.spawn(ask);
                 }
                 None => {

@@ -29,20 +29,10 @@ pub const STATUS: &str = "/v1/status";
 /// Longest JSON that a client reads from a member, bytes.
 pub const JSON_BYTES_MAX: usize = 64 << 10;
 
-/// The path of a batch's offer.
-pub fn batch(number: u64) -> String {
-    format!("/v1/batches/{number}")
-}
-
-/// The path of a batch's data.
-pub fn data(checkpoint: B256) -> String {
-    format!("/v1/data/{checkpoint}")
-}
-
-/// The path of one chunk.
-pub fn chunk(checkpoint: B256, index: usize) -> String {
-    format!("/v1/data/{checkpoint}/chunks/{index}")
-}
+/// Longest page of a snapshot, bytes.
+pub const SNAPSHOT_PAGE_BYTES_MAX: usize = 4 << 20;
+/// Bytes in front of a page: the snapshot's block and its length.
+pub const SNAPSHOT_HEAD_BYTES: usize = 16;
 
 /// Why a member does not do what it was asked. The words on the wire are the variants in snake case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -169,13 +159,5 @@ mod tests {
         let json = serde_json::to_string(&refusal).expect("serialises");
         assert_eq!(json, r#"{"code":"does_not_follow","message":"block 7: no"}"#);
         assert_eq!(serde_json::from_str::<Refusal>(&json).expect("reads"), refusal);
-    }
-
-    #[test]
-    fn paths_are_the_patterns_filled_in() {
-        let hash = B256::repeat_byte(0xab);
-        assert_eq!(BATCH.replace("{number}", "7"), batch(7));
-        assert_eq!(DATA.replace("{checkpoint}", &hash.to_string()), data(hash));
-        assert_eq!(CHUNK.replace("{checkpoint}", &hash.to_string()).replace("{index}", "3"), chunk(hash, 3));
     }
 }

@@ -16,6 +16,7 @@ mod bn254;
 mod certificate;
 mod ecdsa;
 mod gathering;
+mod identity;
 mod keyset;
 mod share;
 mod signing_log;
@@ -32,6 +33,7 @@ pub use certificate::{
 };
 pub use ecdsa::{CompactSignature, EcdsaSecretKey, SignatureError};
 pub use gathering::{Action, Event, FallBack, Gathering, GatheringError, Status, Unsound};
+pub use identity::IdentityClaim;
 pub use keyset::{Keyset, KeysetError, MEMBERS_MAX, Member, Scheme, bls_keyset_hash, ecdsa_keyset_hash, quorum};
 pub use share::{Equivocation, Fault, SecretKey, Share, ShareError, ShareSignature, SignError, VerifiedShare};
 pub use signing_log::{ENTRIES_MAX, Entry, Permit, Proposal, SigningLog, SigningRefused};

@@ -1,34 +1,33 @@
-//! The member's HTTP interface. Handlers parse, take one snapshot, read, and answer; [`joule_committee_client::route`] has the paths.
+//! The member's HTTP interface. Handlers parse and pass on; [`joule_committee_client::route`] has the paths, [`crate::answers`] the answers.
 
 use std::{fmt::Display, future::Future, io, sync::Arc, time::Duration};
 
-use alloy_primitives::{Address, B256, hex};
+use alloy_primitives::{Address, B256};
 use axum::{
     Json, Router,
-    body::{Body, to_bytes},
+    body::{Body, Bytes, to_bytes},
     extract::{Path, Query, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use joule_committee_client::{OFFER_BYTES_MAX, Refusal, RefusalCode, checkpoint_hash, route};
-use joule_protocol::Key;
-use joule_state::AbsenceOrLeaf;
-use joule_storage::StorageError;
-use serde::{Deserialize, Serialize};
+use futures::stream;
+use joule_committee_client::{OFFER_BYTES_MAX, Question, Refusal, RefusalCode, route};
+use serde::Deserialize;
 use tokio::{net::TcpListener, time::timeout};
 
 use crate::{
-    journal,
+    answers::{Answer, answer},
+    http::{self, HttpLimits},
     member::Member,
-    snapshot,
-    worker::{self, WorkError},
 };
 
 type Shared = State<Arc<Member>>;
 
 /// Longest time for an offer's bytes: 16 MiB at less than 1 MiB a second.
 const UPLOAD_MAX: Duration = Duration::from_secs(20);
+/// An answer leaves in pieces of this length, so that its room is taken until nearly all of it has left.
+const PIECE_BYTES: usize = 64 << 10;
 
 struct Refused(Refusal);
 
@@ -49,37 +48,6 @@ fn malformed(what: &str, error: &dyn Display) -> Refused {
     Refused(Refusal { code: RefusalCode::Malformed, message: format!("{what}: {error}") })
 }
 
-fn binary(member: &Member, bytes: Vec<u8>) -> Response {
-    member.metrics().served_bytes.inc_by(bytes.len() as u64);
-    ([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response()
-}
-
-/// What a key of the executed state holds, with everything that L1's `Escape` asks for to prove it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StateProof {
-    /// The executed batch.
-    pub batch_number: u64,
-    /// The hash of its checkpoint, as L1 has it.
-    pub checkpoint_hash: B256,
-    /// The checkpoint's encoding (the argument of `openEscape`).
-    pub checkpoint: String,
-    /// The key asked for.
-    pub key: B256,
-    /// Whether it holds an object. If it does not, the leaf is the one before, whose next key is greater.
-    pub is_present: bool,
-    /// The leaf's own key.
-    pub leaf_key: B256,
-    /// The leaf's next key.
-    pub next_key: B256,
-    /// The leaf's position.
-    pub position: u32,
-    /// The object's words, big-endian, as the batch data has them; empty for the sentinel.
-    pub object: String,
-    /// Siblings from the bottom, 32 of them.
-    pub siblings: Vec<B256>,
-}
-
 /// All routes.
 pub fn router(member: Arc<Member>) -> Router {
     Router::new()
@@ -98,7 +66,7 @@ pub fn router(member: Arc<Member>) -> Router {
         .with_state(member)
 }
 
-/// Serves until `stop` resolves, then finishes what is under way.
+/// Serves within the usual limits until `stop` resolves, then finishes what is under way.
 ///
 /// # Errors
 /// The listener failed.
@@ -107,7 +75,7 @@ pub async fn serve(
     member: Arc<Member>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    axum::serve(listener, router(member)).with_graceful_shutdown(stop).await
+    http::serve(listener, router(member), HttpLimits::default(), stop).await
 }
 
 async fn offer(State(member): Shared, body: Body) -> Result<Response, Refused> {
@@ -122,78 +90,44 @@ async fn offer(State(member): Shared, body: Body) -> Result<Response, Refused> {
     Ok(share.encode().into_response())
 }
 
+async fn respond(member: &Arc<Member>, question: Question) -> Result<Response, Refused> {
+    let Answer { bytes, is_json, room } = answer(member, question).await?;
+    let kind = if is_json { "application/json" } else { "application/octet-stream" };
+    let length = bytes.len();
+    let pieces = stream::unfold((Bytes::from(bytes), room), async |(mut left, room)| {
+        let piece = left.split_to(left.len().min(PIECE_BYTES));
+        (!piece.is_empty()).then_some((Ok::<_, io::Error>(piece), (left, room)))
+    });
+    let headers = [(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_LENGTH, length.to_string())];
+    Ok((headers, Body::from_stream(pieces)).into_response())
+}
+
 async fn batch(State(member): Shared, Path(number): Path<u64>) -> Result<Response, Refused> {
-    let bytes = member.read(move |view| Ok(worker::stored_offer(view, number)?.map(|offer| offer.encode()))).await?;
-    Ok(binary(&member, bytes))
+    respond(&member, Question::Batch(number)).await
 }
 
 async fn batch_data(State(member): Shared, Path(number): Path<u64>) -> Result<Response, Refused> {
-    let bytes = member.read(move |view| Ok(worker::stored_data(view, number)?.map(|data| data.encode()))).await?;
-    Ok(binary(&member, bytes))
+    respond(&member, Question::BatchData(number)).await
 }
 
 async fn data(State(member): Shared, Path(checkpoint): Path<String>) -> Result<Response, Refused> {
-    let checkpoint = parse::<B256>("a checkpoint's hash", &checkpoint)?;
-    let read = move |view: &joule_storage::View<'_>| Ok(data_of(view, checkpoint)?.map(|data| data.encode()));
-    let bytes = member.read(read).await?;
-    Ok(binary(&member, bytes))
+    respond(&member, Question::Data(parse("a checkpoint's hash", &checkpoint)?)).await
 }
 
-async fn chunk(State(member): Shared, Path((checkpoint, index)): Path<(String, usize)>) -> Result<Response, Refused> {
-    let checkpoint = parse::<B256>("a checkpoint's hash", &checkpoint)?;
-    let read = move |view: &joule_storage::View<'_>| {
-        Ok(data_of(view, checkpoint)?.and_then(|data| data.prove_chunk(index)).map(|proof| proof.encode()))
-    };
-    let bytes = member.read(read).await?;
-    Ok(binary(&member, bytes))
-}
-
-fn data_of(
-    view: &joule_storage::View<'_>,
-    checkpoint: B256,
-) -> Result<Option<joule_committee_client::BatchData>, WorkError> {
-    let Some(number) = journal::batch_of_checkpoint(view, checkpoint)? else { return Ok(None) };
-    // Another batch may have taken the number since.
-    let data = worker::stored_data(view, number)?;
-    Ok(data.filter(|data| checkpoint_hash(data.checkpoint()) == checkpoint))
+async fn chunk(State(member): Shared, Path((checkpoint, index)): Path<(String, u32)>) -> Result<Response, Refused> {
+    respond(&member, Question::Chunk(parse("a checkpoint's hash", &checkpoint)?, index)).await
 }
 
 fn parse<T: std::str::FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, Refused> {
     text.parse().map_err(|error: T::Err| malformed(&format!("{text:?} is not {what}"), &error))
 }
 
-async fn state(State(member): Shared, Path(key): Path<String>) -> Result<Json<StateProof>, Refused> {
-    let key = parse::<B256>("a key of 32 bytes", &key)?;
-    prove(&member, Key::from_bytes(key.0)).await
+async fn state(State(member): Shared, Path(key): Path<String>) -> Result<Response, Refused> {
+    respond(&member, Question::State(parse::<B256>("a key of 32 bytes", &key)?)).await
 }
 
-async fn account(State(member): Shared, Path(address): Path<String>) -> Result<Json<StateProof>, Refused> {
-    let address = parse::<Address>("an address", &address)?;
-    prove(&member, Key::account(&joule_protocol::Address(address.into_array()))).await
-}
-
-async fn prove(member: &Arc<Member>, key: Key) -> Result<Json<StateProof>, Refused> {
-    let read = move |view: &joule_storage::View<'_>| {
-        let (batch_number, checkpoint) = worker::executed(view)?;
-        let tree = view.tree_at(checkpoint.block_number)?;
-        let proof = tree.prove(&key).map_err(StorageError::from)?;
-        let object = proof.leaf.object.as_ref().map_or(Vec::new(), |object| {
-            object.with_words(|words| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>())
-        });
-        Ok(Some(StateProof {
-            batch_number,
-            checkpoint_hash: checkpoint_hash(&checkpoint),
-            checkpoint: hex::encode_prefixed(checkpoint.encode()),
-            key: B256::new(key.to_bytes()),
-            is_present: proof.kind == AbsenceOrLeaf::Leaf,
-            leaf_key: B256::new(proof.key.to_bytes()),
-            next_key: B256::new(proof.leaf.next.to_bytes()),
-            position: proof.leaf.position,
-            object: hex::encode_prefixed(object),
-            siblings: proof.siblings.iter().map(|sibling| B256::new(sibling.to_hash().0)).collect(),
-        }))
-    };
-    Ok(Json(member.read(read).await?))
+async fn account(State(member): Shared, Path(address): Path<String>) -> Result<Response, Refused> {
+    respond(&member, Question::Account(parse::<Address>("an address", &address)?)).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -206,20 +140,11 @@ struct Page {
 }
 
 async fn snapshot_page(State(member): Shared, Query(page): Query<Page>) -> Result<Response, Refused> {
-    let folder = snapshot::folder(member.database());
-    let read = move |view: &joule_storage::View<'_>| {
-        let block = journal::snapshot_block(view)?;
-        if block == 0 || page.block.is_some_and(|asked| asked != block) {
-            return Ok(None);
-        }
-        Ok(Some(snapshot::read_page(&folder, block, page.from).map_err(StorageError::from)?))
-    };
-    let bytes = member.read(read).await?;
-    Ok(binary(&member, bytes))
+    respond(&member, Question::Snapshot { from: page.from, block: page.block }).await
 }
 
 async fn status(State(member): Shared) -> Result<Response, Refused> {
-    Ok(Json(member.status().await?).into_response())
+    respond(&member, Question::Status).await
 }
 
 async fn ready(State(member): Shared) -> Response {

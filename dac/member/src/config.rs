@@ -10,10 +10,11 @@ use std::{
 use alloy_primitives::{Address, B256};
 use joule_committee_client::{Committee, ConnectError, Endpoint};
 use joule_protocol::{Genesis, GenesisError, Hash};
+use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{rules::Promises, sync::SyncConfig};
+use crate::{http::HttpLimits, rules::Promises, sync::SyncConfig};
 
 /// Why a configuration is not used.
 #[derive(Debug, Error)]
@@ -82,6 +83,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Who this member is.
     pub keys: KeysConfig,
+    /// Its place on libp2p; HTTP alone without.
+    pub p2p: Option<P2pConfig>,
     /// How it keeps up, and what it promises.
     #[serde(default)]
     pub limits: LimitsConfig,
@@ -108,6 +111,16 @@ pub struct KeysConfig {
     pub password: Option<PathBuf>,
 }
 
+/// `[p2p]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct P2pConfig {
+    /// Where to listen, TCP or QUIC (`/ip4/0.0.0.0/tcp/7061`, `/ip4/0.0.0.0/udp/7061/quic-v1`).
+    pub listen: Vec<Multiaddr>,
+    /// File of the identity's key: 32 bytes in hexadecimal digits.
+    pub key: PathBuf,
+}
+
 /// `[limits]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -122,6 +135,10 @@ pub struct LimitsConfig {
     pub retention_s: u64,
     /// The furthest expiry that is signed, seconds from now.
     pub expiry_ahead_max_s: u64,
+    /// HTTP connections at a time.
+    pub http_connections_max: usize,
+    /// HTTP connections at a time from one address; behind a proxy all come from one.
+    pub http_per_host_max: usize,
 }
 
 impl Default for LimitsConfig {
@@ -133,6 +150,8 @@ impl Default for LimitsConfig {
             retention_s: 30 * 86_400,
             // Certificates live for 14 days at least; more than a quarter of a year is nobody's need and fills disks.
             expiry_ahead_max_s: 90 * 86_400,
+            http_connections_max: HttpLimits::default().connections_max,
+            http_per_host_max: HttpLimits::default().per_host_max,
         }
     }
 }
@@ -186,6 +205,8 @@ pub struct PeerConfig {
     pub account: Address,
     /// Where it listens.
     pub url: String,
+    /// Where it listens on libp2p, with its peer id at the end; HTTP alone without.
+    pub p2p: Option<Multiaddr>,
 }
 
 fn default_listen() -> SocketAddr {
@@ -290,11 +311,17 @@ impl Config {
     /// Peers that are none.
     pub fn committee(&self) -> Result<Committee, ConfigError> {
         let others = self.peers.iter().filter(|peer| peer.account != self.keys.account);
-        let members = others.map(|PeerConfig { account, url }| {
+        let members = others.map(|PeerConfig { account, url, .. }| {
             let parsed = url.parse().map_err(|_| ConfigError::Url { url: url.clone() })?;
             Ok(Endpoint { account: *account, url: parsed })
         });
         Ok(Committee::new(members.collect::<Result<_, ConfigError>>()?)?)
+    }
+
+    /// The other members that are on libp2p.
+    pub fn peers_on_libp2p(&self) -> impl Iterator<Item = (Address, Multiaddr)> {
+        let others = self.peers.iter().filter(|peer| peer.account != self.keys.account);
+        others.filter_map(|peer| Some((peer.account, peer.p2p.clone()?)))
     }
 
     /// Where the database is.
@@ -305,6 +332,15 @@ impl Config {
     /// What the member promises.
     pub fn promises(&self) -> Promises {
         Promises { expiry_ahead_max_s: self.limits.expiry_ahead_max_s }
+    }
+
+    /// What strangers may take of the member.
+    pub fn http(&self) -> HttpLimits {
+        HttpLimits {
+            connections_max: self.limits.http_connections_max,
+            per_host_max: self.limits.http_per_host_max,
+            ..HttpLimits::default()
+        }
     }
 
     /// How the member keeps up.
@@ -332,6 +368,10 @@ mod tests {
                 bls: None,
                 password: None,
             },
+            p2p: Some(P2pConfig {
+                listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")],
+                key: "p2p.key".into(),
+            }),
             limits: LimitsConfig::default(),
             l1: L1Config {
                 url: "http://127.0.0.1:8545".to_owned(),
@@ -342,8 +382,12 @@ mod tests {
             },
             genesis: (&joule_workload::Chain::test_genesis()).into(),
             peers: vec![
-                PeerConfig { account: Address::repeat_byte(1), url: "http://127.0.0.1:1".to_owned() },
-                PeerConfig { account: Address::repeat_byte(3), url: "http://127.0.0.1:2".to_owned() },
+                PeerConfig { account: Address::repeat_byte(1), url: "http://127.0.0.1:1".to_owned(), p2p: None },
+                PeerConfig {
+                    account: Address::repeat_byte(3),
+                    url: "http://127.0.0.1:2".to_owned(),
+                    p2p: Some("/dns/member.example/tcp/7061".parse().expect("an address")),
+                },
             ],
         }
     }
@@ -356,6 +400,7 @@ mod tests {
         assert_eq!(Config::read(&path).expect("reads"), config());
         assert!(matches!(config().write_new(&path), Err(ConfigError::Io { .. })));
         assert_eq!(config().committee().expect("peers").members().len(), 1, "without itself");
+        assert_eq!(config().peers_on_libp2p().count(), 1);
         assert_eq!(config().genesis().expect("a genesis"), joule_workload::Chain::test_genesis());
     }
 

@@ -11,6 +11,7 @@ use std::{
 use alloy::signers::local::PrivateKeySigner;
 use alloy_primitives::{Address, B256, hex};
 use joule_committee::{BlsSecretKey, EcdsaSecretKey, KeyError, SecretKey};
+use libp2p::identity::Keypair;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -107,6 +108,14 @@ impl MemberKeys {
         self.account
     }
 
+    /// The ECDSA key, if there is one.
+    pub fn ecdsa(&self) -> Option<&EcdsaSecretKey> {
+        match &self.ecdsa {
+            Some(SecretKey::Ecdsa(key)) => Some(key),
+            Some(SecretKey::Bls(_)) | None => None,
+        }
+    }
+
     /// The key that signs for a keyset in force.
     pub fn for_keyset(&self, keyset_hash: B256, l1: &L1View) -> Option<&SecretKey> {
         if l1.ecdsa_keyset == Some(keyset_hash) {
@@ -170,6 +179,16 @@ pub fn read_bls(path: &Path, password: Option<&Path>) -> Result<BlsSecretKey, Ke
     key.map_err(|error| KeyFileError::NoKey { path: path.to_owned(), error })
 }
 
+/// Reads the key of an identity on libp2p (Ed25519).
+///
+/// # Errors
+/// As [`read_ecdsa`].
+pub fn read_identity(path: &Path) -> Result<Keypair, KeyFileError> {
+    let mut secret = read(path, None)?;
+    // Every 32 bytes are a key.
+    Keypair::ed25519_from_bytes(&mut *secret).map_err(|_| KeyFileError::NotHex { path: path.to_owned() })
+}
+
 /// Writes a new key where no file is, readable by its owner alone.
 ///
 /// # Errors
@@ -217,6 +236,9 @@ mod tests {
         write_new(&at("plain"), &SECRET).expect("writes");
         assert_eq!(read_ecdsa(&at("plain"), None).expect("reads").address(), expected);
         assert!(matches!(write_new(&at("plain"), &SECRET), Err(KeyFileError::Exists { .. })));
+
+        let identity = read_identity(&at("plain")).expect("reads").public();
+        assert_eq!(identity, read_identity(&at("plain")).expect("reads").public(), "the same file, the same identity");
 
         put(&at("keystore"), KEYSTORE, 0o600);
         put(&at("password"), "testpassword\n", 0o600);

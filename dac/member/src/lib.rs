@@ -8,18 +8,26 @@
 //! * [`worker`] is the disk and the promises: executes, keeps, signs, follows L1, prunes.
 //! * [`journal`] is what is kept beside blocks and batches, the promises among it.
 //! * [`l1`] is what must be known of L1, and the watcher that finds it out.
-//! * [`member`] is a running member, [`api`] its HTTP interface, [`sync`] how it keeps up, [`join`] how an empty disk becomes a member's.
+//! * [`member`] is a running member, [`answers`] what it answers, [`api`] its HTTP interface (within the bounds of [`http`]), [`p2p`] the same over libp2p,
+//!   [`sync`] how it keeps up, [`join`] how an empty disk becomes a member's.
+//! * [`watch`] probes the members from outside.
 
+pub mod answers;
 pub mod api;
 pub mod bench;
 pub mod config;
+pub mod http;
 pub mod join;
 pub mod journal;
 pub mod keys;
-pub mod l1;
 pub mod member;
 pub mod metrics;
+pub mod p2p;
+pub mod peers;
 pub mod rules;
 pub mod snapshot;
 pub mod sync;
+pub mod watch;
 pub mod worker;
+
+pub use joule_follow::l1;

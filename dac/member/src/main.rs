@@ -1,6 +1,6 @@
 //! The command line of `joule-dac`.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use alloy_primitives::{Address, hex};
 use anyhow::{Context as _, Result, bail};
@@ -9,12 +9,13 @@ use joule_committee::{BlsSecretKey, CommitteeContext};
 use joule_committee_client::{Committee, Endpoint};
 use joule_dac::{
     api, bench,
-    config::{Config, KeysConfig, LimitsConfig, NetworkConfig},
+    config::{Config, KeysConfig, LimitsConfig, NetworkConfig, P2pConfig},
+    http,
     join::{self, KeysHistory},
     keys::{self, MemberKeys},
     l1::{L1Source as _, Watcher},
     member::Member,
-    sync,
+    p2p, peers, sync,
 };
 use joule_l1::L1Client;
 use joule_protocol::Native;
@@ -156,11 +157,16 @@ async fn init(arguments: Init) -> Result<()> {
         let (ecdsa, bls) = (data.join("ecdsa.key"), data.join("bls.key"));
         let keys = KeysConfig { account, ecdsa: Some(ecdsa), bls: Some(bls), password: None };
         let listen = SocketAddr::from(([127, 0, 0, 1], 7_060));
-        Config { listen, data, keys, limits: LimitsConfig::default(), l1, genesis, peers }.write_new(&path)?;
+        let p2p = Some(P2pConfig { listen: vec!["/ip4/127.0.0.1/tcp/7061".parse()?], key: data.join("p2p.key") });
+        Config { listen, data, keys, p2p, limits: LimitsConfig::default(), l1, genesis, peers }.write_new(&path)?;
         println!("wrote {}", path.display());
     }
     let config = Config::read(&path)?;
     let are_new = make_keys(&config)?;
+    if let Some(p2p) = &config.p2p {
+        let peer = keys::read_identity(&p2p.key)?.public().to_peer_id();
+        println!("on libp2p the member is reached at its address with /p2p/{peer} behind it");
+    }
     let client = connect(&config).await?;
     show_registration(&config, &client)?;
 
@@ -173,7 +179,7 @@ async fn init(arguments: Init) -> Result<()> {
     watcher.look().await?;
     let history = if are_new || keys_unused { KeysHistory::Unused } else { KeysHistory::MayHaveSigned };
     let limit = config.sync().peer_limit;
-    let peers = config.committee()?;
+    let peers = peers::over_libp2p(config.committee()?, &client, config.peers_on_libp2p()).await?;
     let (_, origin) =
         join::join(&database, &config.genesis()?, &client, watcher.history(), &peers, history, limit).await?;
     println!("the state is on disk: {origin:?}");
@@ -203,6 +209,13 @@ fn make_keys(config: &Config) -> Result<bool> {
             rand::fill(&mut *entropy);
             keys::write_new(path, &entropy)?;
         }
+        println!("made the key {}", path.display());
+    }
+    // Who somebody is on libp2p says nothing about what he has signed.
+    if let Some(path) = config.p2p.as_ref().map(|p2p| &p2p.key).filter(|path| !path.exists()) {
+        let mut entropy = Zeroizing::new([0; 32]);
+        rand::fill(&mut *entropy);
+        keys::write_new(path, &entropy)?;
         println!("made the key {}", path.display());
     }
     Ok(are_new)
@@ -241,21 +254,32 @@ async fn run(arguments: Run) -> Result<()> {
     let database = Database::open(&path, &config.genesis()?)?;
     let keys = read_keys(&config.keys)?;
     let member = Member::open(database, keys, config.l1.chain_id, config.l1.rollup, config.promises())?;
-    let watcher = Watcher::new(connect(&config).await?, genesis_checkpoint(&config)?, config.l1.confirmations);
+    let client = connect(&config).await?;
+    let peers = Arc::new(peers::over_libp2p(config.committee()?, &client, config.peers_on_libp2p()).await?);
+    let watcher = Watcher::new(client, genesis_checkpoint(&config)?, config.l1.confirmations);
     let listener =
         TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
     tracing::info!(listen = %listener.local_addr()?, account = %config.keys.account, "the member is running");
 
     let stop = CancellationToken::new();
-    let peers = std::sync::Arc::new(config.committee()?);
+    let on_libp2p = match &config.p2p {
+        Some(P2pConfig { listen, key }) => {
+            Some(p2p::serve(&keys::read_identity(key)?, listen, member.clone(), stop.clone())?)
+        }
+        None => None,
+    };
     let syncing = tokio::spawn(sync::run(member.clone(), watcher, peers, config.sync(), stop.clone()));
     let stopped = stop.clone();
-    let serving = tokio::spawn(api::serve(listener, member, async move { stopped.cancelled().await }));
+    let router = api::router(member);
+    let serving = tokio::spawn(http::serve(listener, router, config.http(), async move { stopped.cancelled().await }));
     shutdown().await?;
     tracing::info!("stopping: what is under way is finished");
     stop.cancel();
     syncing.await?;
     serving.await??;
+    if let Some(serving) = on_libp2p {
+        serving.task.await?;
+    }
     Ok(())
 }
 

@@ -9,11 +9,11 @@ use std::{
 };
 
 use alloy_primitives::{Address, B256};
-use joule_committee::Share;
+use joule_committee::{CompactSignature, IdentityClaim, Share};
 use joule_committee_client::{MemberStatus, Refusal, RefusalCode, SignedOffer, checkpoint_hash};
 use joule_storage::{Database, View};
 use tokio::{
-    sync::{Notify, Semaphore, SemaphorePermit, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch},
     task::JoinError,
 };
 
@@ -32,17 +32,22 @@ const UPLOADS_MAX: usize = 16;
 const OFFERS_MAX: usize = 4;
 /// Reads that may be under way. Each holds up to a batch's data.
 const READS_MAX: usize = 16;
+/// KiB of answers that may be on their way out, over both networks: some batches of the longest, and many of the usual.
+const SENDING_KIB_MAX: u32 = 128 << 10;
 
 /// A member, shared by its tasks.
 pub struct Member {
     worker: Mutex<Worker>,
     database: Database,
-    account: Address,
+    keys: MemberKeys,
+    l1_chain_id: u64,
+    rollup: Address,
     promises: Promises,
     l1: watch::Sender<Option<Arc<L1View>>>,
     uploads: Semaphore,
     offers: Semaphore,
     reads: Semaphore,
+    sending: Arc<Semaphore>,
     /// Rung when an offer came that this member is too far behind for, or L1 moved.
     behind: Notify,
     /// The highest batch number that an accepted offer had while this member was behind.
@@ -57,7 +62,7 @@ fn busy(what: &str) -> Refusal {
     }
 }
 
-fn internal(error: &dyn std::fmt::Display) -> Refusal {
+pub(crate) fn internal(error: &dyn std::fmt::Display) -> Refusal {
     Refusal { code: RefusalCode::Internal, message: error.to_string() }
 }
 
@@ -73,19 +78,21 @@ impl Member {
         rollup: Address,
         promises: Promises,
     ) -> Result<Arc<Self>, WorkError> {
-        let account = keys.account();
-        let worker = Worker::open(database.clone(), keys, l1_chain_id, rollup)?;
+        let worker = Worker::open(database.clone(), keys.clone(), l1_chain_id, rollup)?;
         let metrics = Metrics::default();
         metrics.held.set(worker.last_number()? as i64);
         Ok(Arc::new(Self {
             worker: Mutex::new(worker),
             database,
-            account,
+            keys,
+            l1_chain_id,
+            rollup,
             promises,
             l1: watch::Sender::new(None),
             uploads: Semaphore::new(UPLOADS_MAX),
             offers: Semaphore::new(OFFERS_MAX),
             reads: Semaphore::new(READS_MAX),
+            sending: Arc::new(Semaphore::new(SENDING_KIB_MAX as usize)),
             behind: Notify::new(),
             wanted: AtomicU64::new(0),
             metrics,
@@ -248,6 +255,31 @@ impl Member {
         }
     }
 
+    /// Room for an answer of so many bytes, until it has been sent.
+    ///
+    /// # Errors
+    /// The refusal to answer with.
+    pub(crate) fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+        let kib = u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX);
+        self.sending.clone().try_acquire_many_owned(kib).map_err(|_| busy("answers on their way out"))
+    }
+
+    /// Whether it has a key to show who it is.
+    pub fn is_identifiable(&self) -> bool {
+        self.keys.ecdsa().is_some()
+    }
+
+    /// Shows that this member is the one behind the identity `peer`.
+    ///
+    /// # Errors
+    /// The refusal to answer with.
+    pub fn identify(&self, peer: &[u8], nonce: B256) -> Result<(Address, CompactSignature), Refusal> {
+        let account = self.keys.account();
+        let claim = IdentityClaim { l1_chain_id: self.l1_chain_id, rollup: self.rollup, account, peer, nonce };
+        let key = self.keys.ecdsa().ok_or_else(|| internal(&"this member has no ECDSA key"))?;
+        Ok((account, claim.sign(key).map_err(|error| internal(&error))?))
+    }
+
     /// The disk.
     pub fn database(&self) -> &Database {
         &self.database
@@ -270,7 +302,7 @@ impl Member {
     /// # Errors
     /// The refusal to answer with.
     pub async fn status(self: &Arc<Self>) -> Result<MemberStatus, Refusal> {
-        let (account, l1) = (self.account, self.l1());
+        let (account, l1) = (self.keys.account(), self.l1());
         self.read(move |view| {
             let base = journal::base(view)?;
             let last = view.last_batch()?;

@@ -36,6 +36,8 @@ pub struct Metrics {
     pub peer_failures: Counter<u64, AtomicU64>,
     /// Bytes of data, offers and snapshots served.
     pub served_bytes: Counter<u64, AtomicU64>,
+    /// Chunks asked for by whoever probes.
+    pub probes: Counter<u64, AtomicU64>,
     /// The last batch held.
     pub held: Gauge,
     /// Batches committed on L1.
@@ -65,6 +67,7 @@ impl Default for Metrics {
         let l1_failures = counter("l1_failures", "Failed attempts to read L1");
         let peer_failures = counter("peer_failures", "Failed attempts to get a batch from peers");
         let served_bytes = counter("served_bytes", "Bytes of data, offers and snapshots served");
+        let probes = counter("probes", "Chunks asked for by whoever probes");
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
             registry.register(name, help, gauge.clone());
@@ -86,6 +89,7 @@ impl Default for Metrics {
             l1_failures,
             peer_failures,
             served_bytes,
+            probes,
             held,
             committed,
             executed,

@@ -9,7 +9,10 @@ use std::{
 
 use alloy_primitives::B256;
 use joule_committee::{Reader, WireError};
-use joule_committee_client::{Committee, Endpoint, RequestError, route};
+use joule_committee_client::{
+    Committee, Endpoint, Question, RequestError,
+    route::{SNAPSHOT_HEAD_BYTES, SNAPSHOT_PAGE_BYTES_MAX},
+};
 use joule_protocol::{Checkpoint, Native};
 use joule_storage::{Database, StorageError};
 use thiserror::Error;
@@ -20,9 +23,7 @@ use crate::{
 };
 
 /// Bytes of one page.
-const PAGE_BYTES: u64 = 4 << 20;
-/// Bytes in front of a page: the snapshot's block and its length.
-const PAGE_HEAD_BYTES: usize = 16;
+const PAGE_BYTES: u64 = SNAPSHOT_PAGE_BYTES_MAX as u64;
 /// The longest snapshot fetched: 2^32 leaves would be a terabyte, which nobody fetches over this interface.
 const SNAPSHOT_BYTES_MAX: u64 = 256 << 30;
 
@@ -146,7 +147,7 @@ pub fn read_page(folder: &Path, block: u64, from: u64) -> io::Result<Vec<u8>> {
     let mut input = File::open(file(folder, block))?;
     let total = input.metadata()?.len();
     let length = total.saturating_sub(from).min(PAGE_BYTES);
-    let mut page = Vec::with_capacity(PAGE_HEAD_BYTES + length as usize);
+    let mut page = Vec::with_capacity(SNAPSHOT_HEAD_BYTES + length as usize);
     page.extend_from_slice(&block.to_be_bytes());
     page.extend_from_slice(&total.to_be_bytes());
     input.seek(SeekFrom::Start(from.min(total)))?;
@@ -162,11 +163,7 @@ pub async fn fetch(committee: &Committee, peer: &Endpoint, path: &Path, limit: D
     let mut out = BufWriter::new(File::create(path).map_err(io_at(path))?);
     let (mut from, mut block) = (0, None);
     loop {
-        let mut query = format!("{}?from={from}", route::SNAPSHOT);
-        if let Some(block) = block {
-            query.push_str(&format!("&block={block}"));
-        }
-        let page = committee.get(peer, &query, PAGE_HEAD_BYTES + PAGE_BYTES as usize, limit).await?;
+        let page = committee.ask(peer, Question::Snapshot { from, block }, limit).await?;
         let mut reader = Reader::new(&page);
         let (got_block, total) = (reader.u64()?, reader.u64()?);
         let bytes = reader.bytes(reader.left())?;

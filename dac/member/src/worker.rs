@@ -13,10 +13,9 @@ use joule_committee::{CertificateStatement, Proposal, Share, SignError, SigningL
 use joule_committee_client::{
     BatchData, DataError, Offer, OfferError, Refusal, RefusalCode, SignedOffer, checkpoint_hash,
 };
-use joule_kernel::Abort;
+use joule_follow::{ExecuteError, execute};
 use joule_protocol::Checkpoint;
-use joule_state::{BlockItems, wire};
-use joule_storage::{BatchRecord, BlockRecord, Database, Stage, StorageError, View};
+use joule_storage::{BatchRecord, Database, Stage, StorageError, View};
 use thiserror::Error;
 
 use crate::{
@@ -33,38 +32,9 @@ pub enum WorkError {
     /// The rules say no.
     #[error(transparent)]
     Refused(#[from] OfferRefused),
-    /// A block that is none.
-    #[error("block {number} is no block: {error}")]
-    BadBlock {
-        /// The block.
-        number: u64,
-        /// What is wrong.
-        error: wire::WireError,
-    },
-    /// A block that cannot be.
-    #[error("block {number} has no proof: {abort}")]
-    Aborts {
-        /// The block.
-        number: u64,
-        /// Why.
-        abort: Abort,
-    },
-    /// The blocks lead elsewhere.
-    #[error("the blocks lead to checkpoint {got}, the offer says {expected}")]
-    OtherCheckpoint {
-        /// The offer's.
-        expected: B256,
-        /// Reached.
-        got: B256,
-    },
-    /// The data is longer or shorter than the statement says.
-    #[error("the blocks have {got} bytes of data, the offer says {expected}")]
-    OtherLength {
-        /// The offer's.
-        expected: u64,
-        /// Made.
-        got: u64,
-    },
+    /// Its blocks.
+    #[error(transparent)]
+    Blocks(#[from] ExecuteError),
     /// The promise cannot be made.
     #[error(transparent)]
     Signing(#[from] SigningRefused),
@@ -92,10 +62,8 @@ impl From<WorkError> for Refusal {
         let message = error.to_string();
         let code = match error {
             WorkError::Refused(refused) => refused.code(),
-            WorkError::BadBlock { .. }
-            | WorkError::Aborts { .. }
-            | WorkError::OtherCheckpoint { .. }
-            | WorkError::OtherLength { .. } => RefusalCode::DoesNotFollow,
+            WorkError::Blocks(ExecuteError::Storage(_)) => RefusalCode::Internal,
+            WorkError::Blocks(_) => RefusalCode::DoesNotFollow,
             WorkError::Signing(SigningRefused::OtherRollup { .. }) => RefusalCode::WrongNetwork,
             WorkError::Signing(SigningRefused::BelowFloor { .. }) => RefusalCode::NotNext,
             WorkError::Signing(SigningRefused::Full { .. }) => RefusalCode::Busy,
@@ -210,9 +178,9 @@ impl Worker {
             tracing::warn!(block = undo_to, batches = replaced.len(), "batches that were not promised are replaced");
             self.undo(undo_to, &replaced)?;
         }
-        if let Err(error) = self.execute(offer) {
+        if let Err(error) = execute(&self.database, offer) {
             self.database.revert_to(undo_to, false)?;
-            return Err(error);
+            return Err(error.into());
         }
         journal::keep_offer(&self.database, &head_of(signed))?;
         self.database.put_batch(&BatchRecord {
@@ -230,29 +198,6 @@ impl Worker {
         Ok(offer.blocks().len())
     }
 
-    /// Executes and keeps the blocks. Each is one durable write; the batch's record, which makes them a batch, comes after.
-    fn execute(&self, offer: &Offer) -> Result<(), WorkError> {
-        let mut execution = self.database.execution()?;
-        let mut data_bytes = 0;
-        for (number, bytes) in (offer.parent().block_number + 1..).zip(offer.blocks()) {
-            let items = BlockItems::decode(bytes).map_err(|error| WorkError::BadBlock { number, error })?;
-            let executed = execution.replay(&items).map_err(|abort| WorkError::Aborts { number, abort })?;
-            let record = BlockRecord::new(&executed, None);
-            data_bytes += record.chunk.len() as u64;
-            self.database.commit_block(&record, &executed.sealed.changes)?;
-            execution.follow(&executed.sealed);
-        }
-        let statement = offer.statement();
-        if execution.checkpoint() != offer.checkpoint() {
-            let (expected, got) = (statement.checkpoint, checkpoint_hash(execution.checkpoint()));
-            return Err(WorkError::OtherCheckpoint { expected, got });
-        }
-        if data_bytes != statement.data_bytes {
-            return Err(WorkError::OtherLength { expected: statement.data_bytes, got: data_bytes });
-        }
-        Ok(())
-    }
-
     /// Goes back to a block, and forgets the offers of the batches after it.
     fn undo(&self, block: u64, batches: &[Held]) -> Result<(), WorkError> {
         self.database.revert_to(block, false)?;
@@ -268,7 +213,7 @@ impl Worker {
         let mut record = record.ok_or(StorageError::Missing { what: "batch", number })?;
         if statement.data_bytes != record.data_bytes {
             let (expected, got) = (statement.data_bytes, record.data_bytes);
-            return Err(WorkError::OtherLength { expected, got });
+            return Err(ExecuteError::OtherLength { expected, got }.into());
         }
         if statement.revert_count > record.revert_count {
             journal::keep_offer(&self.database, &head_of(signed))?;

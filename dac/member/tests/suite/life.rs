@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use alloy::primitives::{Address, B256, hex};
-use joule_committee_client::{Publication, Report, checkpoint_hash, route};
-use joule_dac::{api::StateProof, sync};
+use joule_committee_client::{Publication, Question, Report, checkpoint_hash};
+use joule_dac::{answers::StateProof, sync};
 use joule_protocol::{Checkpoint, Digest, Key};
 use joule_state::AbsenceOrLeaf;
 
@@ -45,18 +45,20 @@ async fn certificates_of_members_settle_on_l1_and_their_state_is_what_l1_execute
     assert_eq!(data.data_bytes(), batch.data_bytes);
     for member in committee.members() {
         for (index, chunk) in data.chunks().iter().enumerate() {
-            let proof = committee.probe(member, &batch.parent, &batch.checkpoint, index, LIMIT).await.expect("shown");
+            let probed = committee.probe(member, &batch.parent, &batch.checkpoint, index as u32, LIMIT).await;
+            let proof = probed.expect("shown");
             assert_eq!(proof.verify(&batch.parent, &batch.checkpoint, index), Ok(&chunk[..]));
         }
-        assert!(committee.probe(member, &batch.parent, &batch.checkpoint, data.chunks().len(), LIMIT).await.is_err());
+        let behind = data.chunks().len() as u32;
+        assert!(committee.probe(member, &batch.parent, &batch.checkpoint, behind, LIMIT).await.is_err());
     }
 
     // The state that L1 executed, although the members hold a later one: leaves and paths that lead to its root.
     let chain = B256::new(Key::CHAIN.to_bytes());
-    let nobody = format!("/v1/accounts/{}", Address::repeat_byte(0x77));
+    let nobody = Question::Account(Address::repeat_byte(0x77));
     for member in committee.members() {
-        for (path, is_present) in [(format!("/v1/state/{chain}"), true), (nobody.clone(), false)] {
-            let bytes = committee.get(member, &path, route::JSON_BYTES_MAX, LIMIT).await.expect("served");
+        for (question, is_present) in [(Question::State(chain), true), (nobody, false)] {
+            let bytes = committee.ask(member, question, LIMIT).await.expect("served");
             let shown: StateProof = serde_json::from_slice(&bytes).expect("a proof");
             assert_eq!((shown.batch_number, shown.checkpoint_hash), (1, checkpoint));
             assert_eq!(shown.is_present, is_present);

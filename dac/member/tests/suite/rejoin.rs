@@ -138,7 +138,7 @@ async fn one_survivor_and_l1_are_enough_to_rebuild_the_state_and_to_join() {
     survivor.sees(|l1| l1.executed() == 3 && l1.committed() == 4).await;
     let peers = Arc::new(Committee::new(vec![survivor.seat.endpoint.clone()]).expect("a client"));
     let (l1, history) = (world.client().await, world.history().await);
-    let (tree, reached) = join::rebuild(&world.genesis, &l1, &history, &peers, LIMIT).await.expect("rebuilds");
+    let (tree, reached) = joule_follow::rebuild(&world.genesis, &l1, &history, &peers, LIMIT).await.expect("rebuilds");
     assert_eq!((tree.root(), reached), (root, third.checkpoint));
 
     // A new member from that data alone: the survivor has made no snapshot yet.

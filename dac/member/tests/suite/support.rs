@@ -436,6 +436,11 @@ pub(crate) struct RunningMember {
 }
 
 impl RunningMember {
+    /// Is cancelled when it stops.
+    pub(crate) fn stop_token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
     /// Stops it and leaves its disk.
     pub(crate) async fn stop(self) -> Seat {
         self.stop.cancel();
