@@ -302,6 +302,7 @@ pub async fn measure(options: &Options) -> anyhow::Result<Report> {
         limits: Limits::default(),
         operations: any,
         l1: None,
+        peers: None,
     })
     .await?;
     let mut events = node.node().subscribe();

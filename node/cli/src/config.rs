@@ -3,165 +3,19 @@
 //! Four layers, the later over the earlier: defaults, the TOML file, environment variables (`JOULE_NODE_` and the key in capitals, dots as underscores), flags
 //! (`--set key=value`). A key that no default names is an error, so that a misspelt one is not silently without effect.
 
-use std::{collections::BTreeMap, fmt, fs, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, fmt, fs, path::PathBuf};
 
-use joule_protocol::{Address, Genesis, Hash};
-use joule_sequencer::{BatchLimits, PoolLimits, SequencerConfig};
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use toml::{Table, Value};
 
-/// Everything an operator chooses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    /// Where the database is.
-    pub data_folder: PathBuf,
-    /// What is logged: `error`, `warn`, `info`, `debug`, or a filter of `tracing`.
-    pub log: String,
-    /// The chain.
-    pub genesis: GenesisConfig,
-    /// JSON-RPC.
-    pub rpc: RpcConfig,
-    /// Metrics, health, drain.
-    pub operations: OperationsConfig,
-    /// Blocks and mempool.
-    pub sequencer: BlocksConfig,
-    /// Batches.
-    pub batch: BatchConfig,
-    /// L1.
-    pub l1: L1Config,
-}
+mod checked;
+mod sections;
 
-/// What is fixed when the chain starts. All nodes must have the same.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GenesisConfig {
-    /// The chain id that wallets sign for.
-    pub chain_id: u64,
-    /// Chain id of the L1.
-    pub l1_chain_id: u64,
-    /// The base token on L1; zero for ETH.
-    pub base_token: String,
-    /// Who gets the fees.
-    pub fee_recipient: String,
-    /// Highest base fee, per unit of gas.
-    pub base_fee_max: u64,
-    /// Seconds after a job's deadline before it may expire.
-    pub grace_seconds: u64,
-    /// Seconds between closing and finalising a channel.
-    pub channel_close_seconds: u64,
-    /// Unix seconds; no block is earlier.
-    pub timestamp: u64,
-    /// 32 bytes that make this chain differ from another with the same numbers.
-    pub salt: String,
-}
-
-/// JSON-RPC.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RpcConfig {
-    /// Where it listens, HTTP and WebSocket.
-    pub address: SocketAddr,
-    /// Connections at a time.
-    pub connections_max: u32,
-}
-
-/// Metrics, health, drain.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OperationsConfig {
-    /// Where it listens. Keep it from the public: `POST /drain` is here.
-    pub address: SocketAddr,
-}
-
-/// Blocks and mempool.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BlocksConfig {
-    /// File with the key that signs blocks, which L1 knows the sequencer by.
-    pub key_file: PathBuf,
-    /// Price per unit of gas.
-    pub base_fee: u64,
-    /// Shortest time between two blocks, milliseconds.
-    pub block_interval_ms: u64,
-    /// Transactions in the mempool.
-    pub pool_transactions_max: usize,
-    /// Transactions of one sender in the mempool.
-    pub pool_per_sender_max: usize,
-    /// Transactions in the mempool that wait for an earlier nonce.
-    pub pool_gapped_max: usize,
-    /// How much more a replacement must pay, percent.
-    pub replacement_percent: u32,
-    /// How long a transaction that its sender cannot afford any more is kept, milliseconds.
-    pub parked_ms_max: u64,
-}
-
-/// When a batch closes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BatchConfig {
-    /// Gas.
-    pub gas_max: u64,
-    /// Bytes of batch data.
-    pub data_bytes_max: u64,
-    /// Blocks.
-    pub blocks_max: u64,
-    /// Age of the first block, milliseconds.
-    pub age_ms_max: u64,
-}
-
-/// L1.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct L1Config {
-    /// An L1 node's URL.
-    pub url: String,
-    /// Address of `Rollup`.
-    pub rollup: String,
-    /// L1 block of its deployment.
-    pub deployed_at: u64,
-    /// Blocks on top of a block before it is believed.
-    pub confirmations: u64,
-    /// Pause between two looks, milliseconds.
-    pub poll_ms: u64,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        let pool = PoolLimits::default();
-        let zero = Address::ZERO.to_string();
-        Self {
-            data_folder: "joule-data".into(),
-            log: "info".to_owned(),
-            genesis: GenesisConfig {
-                chain_id: 0,
-                l1_chain_id: 0,
-                base_token: zero.clone(),
-                fee_recipient: zero.clone(),
-                base_fee_max: 1_000_000_000_000,
-                grace_seconds: 8 * 24 * 3_600,
-                channel_close_seconds: 8 * 24 * 3_600,
-                timestamp: 0,
-                salt: Hash::ZERO.to_string(),
-            },
-            rpc: RpcConfig { address: SocketAddr::from(([127, 0, 0, 1], 8_545)), connections_max: 1_024 },
-            operations: OperationsConfig { address: SocketAddr::from(([127, 0, 0, 1], 9_100)) },
-            sequencer: BlocksConfig {
-                key_file: "sequencer.key".into(),
-                base_fee: 1_000_000,
-                block_interval_ms: 100,
-                pool_transactions_max: pool.transactions_max,
-                pool_per_sender_max: pool.per_sender_max,
-                pool_gapped_max: pool.gapped_max,
-                replacement_percent: pool.replacement_percent,
-                parked_ms_max: pool.parked_ms_max,
-            },
-            batch: BatchConfig { gas_max: 64_000_000, data_bytes_max: 2_000_000, blocks_max: 600, age_ms_max: 600_000 },
-            l1: L1Config { url: String::new(), rollup: zero, deployed_at: 0, confirmations: 6, poll_ms: 2_000 },
-        }
-    }
-}
+pub use checked::{FullPlan, PeerPlan, ProofPlan, SettlementPlan};
+pub use sections::{
+    BatchConfig, BlocksConfig, CommitteeConfig, Config, FullConfig, GenesisConfig, L1Config, OperationsConfig,
+    P2pConfig, ProofKind, ProofProfile, ProofsConfig, Role, RpcConfig, SettlementConfig, Start,
+};
 
 /// What is wrong with a configuration.
 #[derive(Debug, Error)]
@@ -286,6 +140,11 @@ fn parse_like(default: &Value, text: &str) -> Option<Value> {
         Value::String(_) => Some(Value::String(text.to_owned())),
         Value::Integer(_) => text.replace('_', "").parse().ok().map(Value::Integer),
         Value::Boolean(_) => text.parse().ok().map(Value::Boolean),
+        // Lists are of texts, none of which has a comma in it.
+        Value::Array(_) => {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            Some(Value::Array(items.map(|item| Value::String(item.to_owned())).collect()))
+        }
         _ => None,
     }
 }
@@ -390,92 +249,6 @@ impl Resolved {
     }
 }
 
-fn hexadecimal<const N: usize>(key: &'static str, text: &str) -> Result<[u8; N], ConfigError> {
-    let mut bytes = [0; N];
-    hex::decode_to_slice(text.strip_prefix("0x").unwrap_or(text), &mut bytes).map_err(|_| ConfigError::Unusable {
-        key,
-        got: text.to_owned(),
-        reason: "it must be hexadecimal digits, 40 for an address and 64 for 32 bytes",
-    })?;
-    Ok(bytes)
-}
-
-impl Config {
-    /// The chain's genesis.
-    ///
-    /// # Errors
-    /// `Unusable` for an address or salt that is none, and for what no chain can start from.
-    pub fn genesis(&self) -> Result<Genesis, ConfigError> {
-        let config = &self.genesis;
-        let genesis = Genesis {
-            chain_id: config.chain_id,
-            l1_chain_id: config.l1_chain_id,
-            base_token: Address(hexadecimal("genesis.base_token", &config.base_token)?),
-            fee_recipient: Address(hexadecimal("genesis.fee_recipient", &config.fee_recipient)?),
-            base_fee_max: config.base_fee_max,
-            grace_seconds: config.grace_seconds,
-            channel_close_seconds: config.channel_close_seconds,
-            timestamp: config.timestamp,
-            salt: Hash(hexadecimal("genesis.salt", &config.salt)?),
-        };
-        match genesis.check() {
-            Ok(()) => Ok(genesis),
-            Err(error) => {
-                Err(ConfigError::Malformed { source_name: "[genesis]".to_owned(), reason: error.to_string() })
-            }
-        }
-    }
-
-    /// The rollup's address.
-    ///
-    /// # Errors
-    /// `Unusable`.
-    pub fn rollup(&self) -> Result<Address, ConfigError> {
-        Ok(Address(hexadecimal("l1.rollup", &self.l1.rollup)?))
-    }
-
-    /// What the core is told.
-    ///
-    /// # Errors
-    /// `Unusable` for a base fee over the genesis' cap, or a bound that lets nothing through.
-    pub fn sequencer(&self) -> Result<SequencerConfig, ConfigError> {
-        let BlocksConfig { base_fee, .. } = self.sequencer;
-        if base_fee > self.genesis.base_fee_max {
-            let (key, got) = ("sequencer.base_fee", base_fee.to_string());
-            return Err(ConfigError::Unusable { key, got, reason: "it exceeds genesis.base_fee_max" });
-        }
-        let bounds = [
-            ("sequencer.block_interval_ms", self.sequencer.block_interval_ms),
-            ("sequencer.pool_transactions_max", self.sequencer.pool_transactions_max as u64),
-            ("sequencer.pool_per_sender_max", self.sequencer.pool_per_sender_max as u64),
-            ("batch.gas_max", self.batch.gas_max),
-            ("batch.data_bytes_max", self.batch.data_bytes_max),
-            ("batch.blocks_max", self.batch.blocks_max),
-            ("batch.age_ms_max", self.batch.age_ms_max),
-        ];
-        if let Some((key, _)) = bounds.into_iter().find(|&(_, bound)| bound == 0) {
-            return Err(ConfigError::Unusable { key, got: "0".to_owned(), reason: "nothing would fit" });
-        }
-        Ok(SequencerConfig {
-            base_fee,
-            block_interval_ms: self.sequencer.block_interval_ms,
-            pool: PoolLimits {
-                transactions_max: self.sequencer.pool_transactions_max,
-                per_sender_max: self.sequencer.pool_per_sender_max,
-                gapped_max: self.sequencer.pool_gapped_max,
-                replacement_percent: self.sequencer.replacement_percent,
-                parked_ms_max: self.sequencer.parked_ms_max,
-            },
-            batch: BatchLimits {
-                gas_max: self.batch.gas_max,
-                data_bytes_max: self.batch.data_bytes_max,
-                blocks_max: self.batch.blocks_max,
-                age_ms_max: self.batch.age_ms_max,
-            },
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -535,6 +308,47 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         let again = Resolved::resolve(Some((path, text)), [], &[]).unwrap();
         assert_eq!(again.config, Config::default());
+    }
+
+    #[test]
+    fn lists_come_from_flags_and_variables_too() {
+        let variables = pairs(&[("JOULE_NODE_P2P_LISTEN", "/ip4/127.0.0.1/tcp/1, /ip4/127.0.0.1/udp/1/quic-v1")]);
+        let resolved = Resolved::resolve(None, variables, &pairs(&[("committee.members", "")])).unwrap();
+        assert_eq!(resolved.config.p2p.listen, ["/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/udp/1/quic-v1"]);
+        assert!(resolved.config.committee.members.is_empty());
+    }
+
+    #[test]
+    fn settling_is_off_until_it_is_configured_whole() {
+        let resolve = |flags: &[(&str, &str)]| Resolved::resolve(None, [], &pairs(flags)).unwrap().config;
+        assert!(resolve(&[]).settlement_plan().unwrap().is_none(), "nothing configured: the node only sequences");
+        let member = ("committee.members", "0x0101010101010101010101010101010101010101=http://127.0.0.1:7060");
+        let key = ("settlement.key_file", "operator.key");
+        let unusable = |flags: &[(&str, &str)]| match resolve(flags).settlement_plan() {
+            Err(ConfigError::Unusable { key, .. }) => key,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(unusable(&[member]), "settlement.key_file");
+        assert_eq!(unusable(&[key]), "committee.members");
+        assert_eq!(unusable(&[key, ("committee.members", "http://127.0.0.1:7060")]), "committee.members");
+        assert_eq!(unusable(&[key, ("committee.members", "0x01=http://127.0.0.1:7060")]), "committee.members");
+        assert_eq!(
+            unusable(&[key, member, ("committee.certificate_lifetime_s", "0")]),
+            "committee.certificate_lifetime_s"
+        );
+        let plan = resolve(&[key, member]).settlement_plan().unwrap().expect("settles");
+        assert_eq!(plan.members.len(), 1);
+        assert!(matches!(plan.proofs, ProofPlan::Local { .. }));
+    }
+
+    #[test]
+    fn roles_and_addresses_of_peers_are_checked() {
+        let resolve = |flags: &[(&str, &str)]| Resolved::resolve(None, [], &pairs(flags));
+        assert!(resolve(&[("role", "emperor")]).is_err());
+        assert_eq!(resolve(&[("role", "full")]).unwrap().config.role, Role::Full);
+        let config = resolve(&[("p2p.listen", "here")]).unwrap().config;
+        assert!(matches!(config.peer_plan(), Err(ConfigError::Unusable { key: "p2p.listen", .. })));
+        assert!(Config::default().peer_plan().unwrap().is_none(), "no addresses, no peers");
     }
 
     #[test]

@@ -418,7 +418,7 @@ impl Worker {
             }
         };
         let executed_seconds = began.elapsed().as_secs_f64();
-        let signature = self.key.sign_block(&executed.sealed.block.checkpoint.block_hash);
+        let signature = self.key.sign_block(&executed.sealed.block.checkpoint.block_hash, &executed.items.encode());
         let record = BlockRecord::new(&executed, Some(signature));
         self.database.commit_block(&record, &executed.sealed.changes)?;
         self.execution.follow(&executed.sealed);
@@ -525,13 +525,8 @@ impl Worker {
     fn undo_requests_from(&mut self, index: u64) -> Result<(), EngineError> {
         let view = self.database.view()?;
         let floor = view.floor().block_number;
-        let mut keep = self.execution.checkpoint().block_number;
-        while view.checkpoint(keep)?.is_some_and(|checkpoint| checkpoint.priority_count > index) {
-            if keep == floor {
-                return Err(EngineError::ReorgTooDeep { index, block: keep, floor });
-            }
-            keep -= 1;
-        }
+        let keep = view.last_block_before_request(index)?;
+        let keep = keep.ok_or(EngineError::ReorgTooDeep { index, block: floor, floor })?;
         drop(view);
         tracing::warn!(
             request = index,

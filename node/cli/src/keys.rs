@@ -33,11 +33,34 @@ pub enum KeyFileError {
         mode: u32,
     },
     /// It holds no key.
-    #[error("the key file {path} must hold one secp256k1 secret key of 64 hexadecimal digits")]
+    #[error("the key file {path} must hold one secret key of 64 hexadecimal digits")]
     Malformed {
         /// Where.
         path: PathBuf,
     },
+}
+
+/// Reads 32 secret bytes, written as 64 hexadecimal digits, from a file that nobody else can read.
+pub(crate) fn read_secret(path: &Path) -> Result<[u8; 32], KeyFileError> {
+    let failed = |error| KeyFileError::Io { path: path.to_owned(), error };
+    let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyFileError::Open { path: path.to_owned(), mode });
+    }
+    let text = fs::read_to_string(path).map_err(failed)?;
+    let text = text.trim();
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(digits, &mut bytes).map_err(|_| KeyFileError::Malformed { path: path.to_owned() })?;
+    Ok(bytes)
+}
+
+/// Writes 32 secret bytes into a new file that only its owner can read.
+pub(crate) fn write_secret(path: &Path, secret: &[u8; 32]) -> Result<(), KeyFileError> {
+    let failed = |error| KeyFileError::Io { path: path.to_owned(), error };
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    writeln!(file, "0x{}", hex::encode(secret)).map_err(failed)?;
+    file.sync_all().map_err(failed)
 }
 
 /// The key that signs blocks.
@@ -59,18 +82,7 @@ impl BlockKey {
     /// # Errors
     /// [`KeyFileError`].
     pub fn read(path: &Path) -> Result<Self, KeyFileError> {
-        let failed = |error| KeyFileError::Io { path: path.to_owned(), error };
-        let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            return Err(KeyFileError::Open { path: path.to_owned(), mode });
-        }
-        let text = fs::read_to_string(path).map_err(failed)?;
-        let text = text.trim();
-        let digits = text.strip_prefix("0x").unwrap_or(text);
-        let malformed = || KeyFileError::Malformed { path: path.to_owned() };
-        let mut bytes = [0; 32];
-        hex::decode_to_slice(digits, &mut bytes).map_err(|_| malformed())?;
-        Self::from_secret(bytes).ok_or_else(malformed)
+        Self::from_secret(read_secret(path)?).ok_or_else(|| KeyFileError::Malformed { path: path.to_owned() })
     }
 
     /// A key from its 32 bytes; `None` if they are no key.
@@ -86,10 +98,7 @@ impl BlockKey {
     /// # Errors
     /// [`KeyFileError`], a file that exists among it: a key is never overwritten.
     pub fn write(&self, path: &Path) -> Result<(), KeyFileError> {
-        let failed = |error| KeyFileError::Io { path: path.to_owned(), error };
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-        writeln!(file, "0x{}", hex::encode(self.secret.to_secret_bytes())).map_err(failed)?;
-        file.sync_all().map_err(failed)
+        write_secret(path, &self.secret.to_secret_bytes())
     }
 
     /// The key's address, which L1 knows the sequencer by.
@@ -97,9 +106,14 @@ impl BlockKey {
         self.address
     }
 
-    /// Signs a block: r ‖ s ‖ v.
-    pub fn sign_block(&self, block_hash: &Hash) -> [u8; 65] {
-        sign(&block_signing_hash(block_hash), &self.secret).to_bytes()
+    /// Signs a block, made of these encoded items: r ‖ s ‖ v.
+    pub fn sign_block(&self, block_hash: &Hash, items: &[u8]) -> [u8; 65] {
+        sign(&block_signing_hash(block_hash, items), &self.secret).to_bytes()
+    }
+
+    /// The key's bytes, for those who sign other things with it.
+    pub(crate) fn secret_bytes(&self) -> [u8; 32] {
+        self.secret.to_secret_bytes()
     }
 }
 
@@ -131,7 +145,8 @@ mod tests {
     fn a_block_is_signed_by_the_keys_address() {
         let key = BlockKey::from_secret([5; 32]).unwrap();
         let hash = Hash([3; 32]);
-        let signature = Signature::from_bytes(&key.sign_block(&hash)).unwrap();
-        assert_eq!(recover_address::<Native>(&block_signing_hash(&hash), &signature), Some(key.address()));
+        let signature = Signature::from_bytes(&key.sign_block(&hash, b"items")).unwrap();
+        assert_eq!(recover_address::<Native>(&block_signing_hash(&hash, b"items"), &signature), Some(key.address()));
+        assert_ne!(recover_address::<Native>(&block_signing_hash(&hash, b"other"), &signature), Some(key.address()));
     }
 }

@@ -1,17 +1,29 @@
-//! Following L1: priority requests, in order, into the database and to the execution thread.
+//! Following L1: priority requests, in order, into the database and to whoever executes.
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
-use joule_l1::{BlockRef, Followed, Follower, L1Client, L1Error, L1Event};
+use joule_contracts::Bridge;
+use joule_l1::{BlockRef, Contracts, Followed, Follower, L1Client, L1Error, L1Event};
 use joule_protocol::Hash;
+use joule_rpc::wire::L1Contracts;
 use joule_storage::{Database, L1Cursor, StorageError};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use crate::{engine::EngineHandle, metrics::Metrics};
+use crate::metrics::Metrics;
 
 /// Longest pause between two attempts to ask an L1 node that fails.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// Where the contracts are, for clients.
+///
+/// # Errors
+/// L1 could not be asked.
+pub async fn contracts_of(client: &L1Client) -> Result<L1Contracts, L1Error> {
+    let Contracts { rollup, bridge, committee, .. } = *client.contracts();
+    let escape = Bridge::new(bridge, client.provider()).escape().call().await?;
+    Ok(L1Contracts { rollup, bridge, escape, committee })
+}
 
 /// Why following ended.
 #[derive(Debug, Error)]
@@ -36,27 +48,32 @@ pub enum FollowError {
 }
 
 /// Follows L1 and keeps the database's requests equal to it.
-#[derive(Debug)]
 pub struct RequestWatch {
     client: L1Client,
     follower: Follower,
     database: Database,
-    engine: EngineHandle,
+    changed: Arc<dyn Fn(u64) + Send + Sync>,
     metrics: Metrics,
     poll: Duration,
 }
 
+impl fmt::Debug for RequestWatch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("RequestWatch").field("follower", &self.follower).finish_non_exhaustive()
+    }
+}
+
 impl RequestWatch {
-    /// Goes on where `follower` stands.
+    /// Goes on where `follower` stands. `changed` is told, where blocking is allowed, from which index on the database holds other requests than before.
     pub fn new(
         client: L1Client,
         follower: Follower,
         database: Database,
-        engine: EngineHandle,
+        changed: impl Fn(u64) + Send + Sync + 'static,
         metrics: Metrics,
         poll: Duration,
     ) -> Self {
-        Self { client, follower, database, engine, metrics, poll }
+        Self { client, follower, database, changed: Arc::new(changed), metrics, poll }
     }
 
     /// Follows until `stop`, through failures of the L1 node.
@@ -110,11 +127,11 @@ impl RequestWatch {
         // Without a block that stays everything is read again from the deployment, and compared with what is here: see `record`.
         let Some(kept) = kept else { return Ok(()) };
         let count = self.client.state(kept).await?.requests;
-        let (database, engine) = (self.database.clone(), self.engine.clone());
+        let (database, changed_from) = (self.database.clone(), self.changed.clone());
         tokio::task::spawn_blocking(move || {
             if count < database.view()?.requests_count()? {
                 database.follow_l1(&cursor(&kept), count, &[])?;
-                engine.requests_changed(count);
+                changed_from(count);
             }
             Ok(())
         })
@@ -123,7 +140,7 @@ impl RequestWatch {
 
     /// Writes what came up to `block`. Requests that are here already, byte for byte, are left alone: after a deep reorganisation most are.
     async fn record(&mut self, requests: Vec<(u64, Vec<u8>)>, block: BlockRef) -> Result<(), FollowError> {
-        let (database, engine) = (self.database.clone(), self.engine.clone());
+        let (database, changed_from) = (self.database.clone(), self.changed.clone());
         tokio::task::spawn_blocking(move || {
             let view = database.view()?;
             let count = view.requests_count()?;
@@ -144,7 +161,7 @@ impl RequestWatch {
             database.follow_l1(&cursor(&block), changed.unwrap_or(count), &new)?;
             if let Some(first) = changed {
                 tracing::info!(first, count = new.len(), l1_block = block.number, "priority requests");
-                engine.requests_changed(first);
+                changed_from(first);
             }
             Ok(())
         })

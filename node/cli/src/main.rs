@@ -5,7 +5,12 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use joule_l1::{FollowConfig, L1Client};
-use joule_node::{BlockKey, L1Setup, Resolved, RunningNode, Setup, bench};
+use joule_node::{
+    BlockKey, Config, FullSetup, L1Setup, PeerPlan, Resolved, Role, RunningFullNode, RunningNode, Settling, Setup,
+    begin, bench, contracts_of, identity,
+};
+use joule_p2p::Keypair;
+use joule_protocol::Genesis;
 use joule_rpc::Limits;
 use joule_storage::Database;
 use tracing_subscriber::EnvFilter;
@@ -108,14 +113,19 @@ fn show(resolved: &Resolved, json: bool) -> anyhow::Result<()> {
 
 async fn run(resolved: &Resolved) -> anyhow::Result<()> {
     let config = &resolved.config;
-    let genesis = config.genesis()?;
-    let sequencer = config.sequencer()?;
     if config.l1.url.is_empty() {
         bail!(
             "`l1.url` is not set: without an L1 no money comes in and nothing is settled. Set it, `l1.rollup` and `l1.deployed_at`"
         );
     }
-    let key = BlockKey::read(&config.sequencer.key_file)?;
+    match config.role {
+        Role::Sequencer => run_sequencer(config).await,
+        Role::Full => run_full(config).await,
+    }
+}
+
+/// Connects to L1, and sees that it has this chain.
+async fn connect(config: &Config, genesis: &Genesis) -> anyhow::Result<L1Setup> {
     let rollup = config.rollup()?;
     let client = L1Client::connect(&config.l1.url, genesis.l1_chain_id, rollup.0.into(), config.l1.deployed_at)
         .await
@@ -127,31 +137,114 @@ async fn run(resolved: &Resolved) -> anyhow::Result<()> {
             genesis.chain_id
         );
     }
+    let contracts = contracts_of(&client).await.context("reading the contracts' addresses")?;
+    let follow = FollowConfig { confirmations: config.l1.confirmations, ..FollowConfig::default() };
+    let poll = Duration::from_millis(config.l1.poll_ms.max(1));
+    Ok(L1Setup { client, follow, poll, contracts: Some(contracts) })
+}
+
+/// Who this node is among peers, if it has any.
+fn peers(config: &Config) -> anyhow::Result<Option<(PeerPlan, Keypair)>> {
+    let Some(plan) = config.peer_plan()? else { return Ok(None) };
+    let keys = identity(&plan.key_file).context("`p2p.key_file`")?;
+    Ok(Some((plan, keys)))
+}
+
+async fn run_sequencer(config: &Config) -> anyhow::Result<()> {
+    let genesis = config.genesis()?;
+    let sequencer = config.sequencer()?;
+    let settlement = config.settlement_plan()?;
+    let key = BlockKey::read(&config.sequencer.key_file)?;
+    let peers = peers(config)?;
+    let l1 = connect(config, &genesis).await?;
+    let client = l1.client.clone();
     let state = client.state(client.head().await?).await.context("reading the rollup")?;
     if state.sequencer.0.0 != key.address().0 {
         bail!("`sequencer.key_file` holds the key of {}, L1 knows {} as the sequencer", key.address(), state.sequencer);
     }
     let database = Database::open(&config.data_folder, &genesis)?;
-    let follow = FollowConfig { confirmations: config.l1.confirmations, ..FollowConfig::default() };
     let setup = Setup {
-        database,
+        database: database.clone(),
         sequencer,
         key,
         rpc: config.rpc.address,
         limits: Limits { connections_max: config.rpc.connections_max, ..Limits::default() },
         operations: config.operations.address,
-        l1: Some(L1Setup { client, follow, poll: Duration::from_millis(config.l1.poll_ms.max(1)), contracts: None }),
+        l1: Some(l1),
+        peers,
     };
     let mut node = RunningNode::start(setup).await?;
     println!("JSON-RPC (HTTP and WebSocket)  http://{}", node.rpc());
     println!("metrics and health             http://{}/metrics", node.operations());
+    print_peers(node.listening());
+    let mut settling = None;
+    match settlement {
+        None => println!("settlement                     none: this node only sequences (see `settlement.key_file`)"),
+        Some(plan) => {
+            // Circuits may take minutes to build; transactions are taken meanwhile, and a signal ends the wait.
+            let start =
+                Settling::start(plan, database, client, node.node().subscribe_batches(), node.metrics().clone());
+            tokio::select! {
+                started = start => {
+                    let started = started.context("starting settlement")?;
+                    node.node().settles(started.status().clone());
+                    println!("settlement                     on");
+                    settling = Some(started);
+                }
+                result = node.failed() => return result.context("the execution thread has ended"),
+                result = stop_signal() => {
+                    result?;
+                    return Ok(node.stop().await?);
+                }
+            }
+        }
+    }
     tokio::select! {
         result = node.failed() => return result.context("the execution thread has ended"),
         result = stop_signal() => result?,
     }
     tracing::info!("stopping");
+    // Sequencing first, so that settling hears of the last batch.
     node.stop().await?;
+    if let Some(settling) = settling {
+        settling.stop().await?;
+    }
     Ok(())
+}
+
+async fn run_full(config: &Config) -> anyhow::Result<()> {
+    let genesis = config.genesis()?;
+    let plan = config.full_plan()?;
+    let peers = peers(config)?;
+    if peers.is_none() && plan.members.is_empty() {
+        bail!("a full node needs somebody to get blocks from: set `p2p.bootnodes`, or `committee.members`");
+    }
+    let l1 = connect(config, &genesis).await?;
+    let database = begin(&config.data_folder, &genesis, &plan, &l1).await?;
+    let setup = FullSetup {
+        database,
+        plan,
+        rpc: config.rpc.address,
+        limits: Limits { connections_max: config.rpc.connections_max, ..Limits::default() },
+        operations: config.operations.address,
+        l1,
+        peers,
+        base_fee: config.sequencer.base_fee,
+    };
+    let node = RunningFullNode::start(setup).await?;
+    println!("full node                      follows chain {}", genesis.chain_id);
+    println!("JSON-RPC (HTTP and WebSocket)  http://{}", node.rpc());
+    println!("metrics and health             http://{}/metrics", node.operations());
+    print_peers(node.listening());
+    stop_signal().await?;
+    tracing::info!("stopping");
+    Ok(node.stop().await?)
+}
+
+fn print_peers(listening: &[joule_p2p::Multiaddr]) {
+    for address in listening {
+        println!("peers                          {address}");
+    }
 }
 
 /// Ends when the process is asked to.

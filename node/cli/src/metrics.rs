@@ -34,6 +34,20 @@ pub struct Metrics {
     pub l1_block_number: Gauge,
     /// Times that L1 could not be asked.
     pub l1_failures: Counter,
+    /// Batches that L1 has committed.
+    pub batches_committed: Gauge,
+    /// Batches that L1 has proven.
+    pub batches_proven: Gauge,
+    /// Batches that L1 has executed.
+    pub batches_executed: Gauge,
+    /// 1 while data goes to L1 because the committee failed.
+    pub data_on_l1: Gauge,
+    /// Alarms of settlement.
+    pub settlement_alarms: Counter,
+    /// Peers connected.
+    pub peers: Gauge,
+    /// 1 once a full node has halted.
+    pub halted: Gauge,
     /// From a transaction's arrival until it is durable.
     pub submit_seconds: Histogram,
     /// Execution of a block.
@@ -61,6 +75,13 @@ impl Default for Metrics {
             pool_transactions: Gauge::default(),
             l1_block_number: Gauge::default(),
             l1_failures: Counter::default(),
+            batches_committed: Gauge::default(),
+            batches_proven: Gauge::default(),
+            batches_executed: Gauge::default(),
+            data_on_l1: Gauge::default(),
+            settlement_alarms: Counter::default(),
+            peers: Gauge::default(),
+            halted: Gauge::default(),
             submit_seconds: latency(),
             execute_seconds: latency(),
             block_seconds: latency(),
@@ -75,6 +96,7 @@ impl Default for Metrics {
             ("priority_requests", "Priority requests in blocks", &metrics.requests),
             ("batches", "Batches sealed", &metrics.batches),
             ("l1_failures", "Times that L1 could not be asked", &metrics.l1_failures),
+            ("settlement_alarms", "Alarms of settlement", &metrics.settlement_alarms),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
@@ -83,6 +105,12 @@ impl Default for Metrics {
             ("block_number", "Number of the last block", &metrics.block_number),
             ("pool_transactions", "Transactions in the mempool", &metrics.pool_transactions),
             ("l1_block_number", "L1 block up to which events have been taken", &metrics.l1_block_number),
+            ("batches_committed", "Batches that L1 has committed", &metrics.batches_committed),
+            ("batches_proven", "Batches that L1 has proven", &metrics.batches_proven),
+            ("batches_executed", "Batches that L1 has executed", &metrics.batches_executed),
+            ("data_on_l1", "1 while data goes to L1 because the committee failed", &metrics.data_on_l1),
+            ("peers", "Peers connected", &metrics.peers),
+            ("halted", "1 once a full node has halted", &metrics.halted),
         ];
         for (name, help, gauge) in gauges {
             registry.register(name, help, gauge.clone());
@@ -132,6 +160,13 @@ mod tests {
             "joule_block_number",
             "joule_pool_transactions",
             "joule_l1_block_number",
+            "joule_batches_committed",
+            "joule_batches_proven",
+            "joule_batches_executed",
+            "joule_data_on_l1",
+            "joule_settlement_alarms_total",
+            "joule_peers",
+            "joule_halted",
             "joule_submit_seconds_count 1",
             "joule_execute_seconds_count",
             "joule_block_seconds_count",

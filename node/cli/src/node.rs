@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
@@ -16,7 +16,23 @@ use joule_rpc::{
 use joule_storage::Database;
 use tokio::sync::broadcast;
 
-use crate::engine::{EngineHandle, Shared};
+use crate::{
+    engine::{EngineHandle, Shared},
+    operations::Health,
+    peers::PeerCount,
+    settling::SettlingStatus,
+};
+
+/// Name and version of this program.
+pub(crate) fn client_version() -> String {
+    format!("joule-node/v{}/{}-{}/rust", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH)
+}
+
+/// The time that a block sealed now would have: this machine's, and never before the last block's.
+pub(crate) fn next_timestamp(database: &Database) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    now.max(database.view().map_or(0, |view| view.head().timestamp))
+}
 
 /// A sequencer that runs in this process.
 #[derive(Debug)]
@@ -28,6 +44,8 @@ pub struct SequencerNode {
     l1_contracts: Option<L1Contracts>,
     is_draining: AtomicBool,
     has_failed: Arc<AtomicBool>,
+    settling: OnceLock<Arc<SettlingStatus>>,
+    peers: OnceLock<PeerCount>,
 }
 
 impl SequencerNode {
@@ -39,7 +57,27 @@ impl SequencerNode {
         l1_contracts: Option<L1Contracts>,
         has_failed: Arc<AtomicBool>,
     ) -> Self {
-        Self { database, engine, shared, base_fee, l1_contracts, is_draining: AtomicBool::new(false), has_failed }
+        Self {
+            database,
+            engine,
+            shared,
+            base_fee,
+            l1_contracts,
+            is_draining: AtomicBool::new(false),
+            has_failed,
+            settling: OnceLock::new(),
+            peers: OnceLock::new(),
+        }
+    }
+
+    /// Shows settling's status from now on. Once: a second one is not taken.
+    pub fn settles(&self, status: Arc<SettlingStatus>) {
+        let _ = self.settling.set(status);
+    }
+
+    /// Shows these peers from now on. Once.
+    pub(crate) fn gossips(&self, peers: PeerCount) {
+        let _ = self.peers.set(peers);
     }
 
     /// Takes no more transactions, puts what waits into blocks, and closes the batch.
@@ -83,7 +121,7 @@ impl Node for SequencerNode {
     }
 
     fn client_version(&self) -> String {
-        format!("joule-node/v{}/{}-{}/rust", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH)
+        client_version()
     }
 
     fn base_fee(&self) -> u64 {
@@ -91,9 +129,7 @@ impl Node for SequencerNode {
     }
 
     fn next_timestamp(&self) -> u64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let head = self.database.view().map_or(0, |view| view.head().timestamp);
-        now.max(head)
+        next_timestamp(&self.database)
     }
 
     async fn submit(&self, bytes: Vec<u8>) -> Result<Hash, SubmitError> {
@@ -117,14 +153,36 @@ impl Node for SequencerNode {
     }
 
     fn peer_count(&self) -> u32 {
-        0
+        self.peers.get().map_or(0, PeerCount::get)
     }
 
     fn committee_status(&self) -> Option<CommitteeStatus> {
-        None
+        self.settling.get().map(|status| status.committee())
     }
 
     fn prover_status(&self) -> Option<ProverStatus> {
-        None
+        self.settling.get().map(|status| status.provers())
+    }
+}
+
+impl Health for SequencerNode {
+    fn failure(&self) -> Option<String> {
+        if !self.is_alive() {
+            return Some("the execution thread has ended".to_owned());
+        }
+        let reason = self.settling.get()?.failure()?;
+        Some(format!("settlement has ended: {reason}"))
+    }
+
+    fn not_ready(&self) -> Option<String> {
+        self.is_draining().then(|| "draining".to_owned())
+    }
+
+    fn line(&self) -> String {
+        self.settling.get().map_or_else(|| "sequences only: nothing is settled".to_owned(), |status| status.line())
+    }
+
+    fn drain(&self) {
+        Self::drain(self);
     }
 }

@@ -11,23 +11,39 @@ use axum::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{metrics::Metrics, node::SequencerNode};
+use crate::metrics::Metrics;
 
-#[derive(Clone, Debug)]
+/// What a node says of its health.
+pub(crate) trait Health: Send + Sync + 'static {
+    /// Why the process should be restarted, if it should.
+    fn failure(&self) -> Option<String>;
+
+    /// Why it takes no transactions now, if it takes none.
+    fn not_ready(&self) -> Option<String>;
+
+    /// Where it stands, in a line.
+    fn line(&self) -> String;
+
+    /// Takes no more transactions and closes what is open.
+    fn drain(&self);
+}
+
+#[derive(Clone)]
 struct Operations {
-    node: Arc<SequencerNode>,
+    node: Arc<dyn Health>,
     metrics: Metrics,
 }
 
 /// Serves `/metrics`, `/healthz`, `/readyz` and `POST /drain` on `listener` until `stop`.
 ///
-/// `/healthz` says that the process should go on living; `/readyz` that it takes transactions. `/drain` ends the second, not the first: what waits goes into blocks and the batch is closed.
+/// `/healthz` says that the process should go on living; `/readyz` that it takes transactions, and where it stands. `/drain` ends the second, not the first: what waits goes into blocks and
+/// the batch is closed; settling goes on.
 ///
 /// # Errors
 /// The listener's.
 pub(crate) async fn serve(
     listener: TcpListener,
-    node: Arc<SequencerNode>,
+    node: Arc<dyn Health>,
     metrics: Metrics,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
@@ -52,18 +68,18 @@ async fn render(State(operations): State<Operations>) -> String {
     operations.metrics.render()
 }
 
-async fn health(State(operations): State<Operations>) -> (StatusCode, &'static str) {
-    match operations.node.is_alive() {
-        true => (StatusCode::OK, "ok\n"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "the execution thread has ended\n"),
+async fn health(State(operations): State<Operations>) -> (StatusCode, String) {
+    match operations.node.failure() {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     }
 }
 
-async fn readiness(State(operations): State<Operations>) -> (StatusCode, &'static str) {
-    match (operations.node.is_alive(), operations.node.is_draining()) {
-        (true, false) => (StatusCode::OK, "ready\n"),
-        (true, true) => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "the execution thread has ended\n"),
+async fn readiness(State(operations): State<Operations>) -> (StatusCode, String) {
+    let node = &operations.node;
+    match node.failure().or_else(|| node.not_ready()) {
+        None => (StatusCode::OK, format!("ready\n{}\n", node.line())),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n{}\n", node.line())),
     }
 }
 

@@ -10,6 +10,8 @@ use std::{
 };
 
 use joule_l1::{FollowConfig, Follower, L1Client};
+use joule_p2p::{Keypair, Multiaddr, NetworkError};
+use joule_protocol::Native;
 use joule_rpc::{Limits, ServeError, Server, wire::L1Contracts};
 use joule_sequencer::SequencerConfig;
 use joule_storage::{Database, StorageError};
@@ -17,7 +19,10 @@ use thiserror::Error;
 use tokio::{sync::broadcast, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{BlockKey, Engine, EngineError, Metrics, Pending, RequestWatch, SequencerNode, Shared, operations};
+use crate::{
+    BlockKey, Engine, EngineError, Metrics, PeerPlan, Pending, RequestWatch, SequencerNode, Shared, operations,
+    peers::{self, PeerCount},
+};
 
 /// Blocks and pool events that a slow listener may fall behind.
 const EVENTS_MAX: usize = 8_192;
@@ -52,6 +57,8 @@ pub struct Setup {
     pub operations: SocketAddr,
     /// L1. Without it nothing comes in and nothing is settled: for benches and tests.
     pub l1: Option<L1Setup>,
+    /// Gossip, with the node's identity. Without it blocks are had through JSON-RPC alone.
+    pub peers: Option<(PeerPlan, Keypair)>,
 }
 
 /// Why a node did not start, or ended.
@@ -74,6 +81,9 @@ pub enum StartError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// Gossip.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// A task of ours panicked.
     #[error("a part of the node ended: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -86,6 +96,7 @@ pub struct RunningNode {
     metrics: Metrics,
     rpc: Server,
     operations: SocketAddr,
+    listening: Vec<Multiaddr>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
     thread: JoinHandle<Result<(), EngineError>>,
@@ -134,6 +145,18 @@ impl RunningNode {
                 }
             }
         })];
+        let mut listening = Vec::new();
+        if let Some((plan, keys)) = setup.peers {
+            let is_listening = !plan.listen.is_empty();
+            // The network's own task ends with the last handle of it.
+            let (network, events, _) = peers::start(plan, keys, setup.database.genesis().id::<Native>())?;
+            if is_listening {
+                listening = peers::listening(&network).await;
+            }
+            node.gossips(PeerCount::of(&network));
+            tasks.push(tokio::spawn(peers::count(network.clone(), metrics.clone(), stop.clone())));
+            tasks.push(tokio::spawn(peers::sequence(node.clone(), network, events, stop.clone())));
+        }
         if let Some(l1) = setup.l1 {
             let cursor = setup.database.view()?.l1_cursor()?;
             // A block that L1 no longer has is a reorganisation, which following notices.
@@ -142,7 +165,8 @@ impl RunningNode {
                 None => None,
             };
             let follower = Follower::new(l1.client.clone(), l1.follow, known);
-            let watch = RequestWatch::new(l1.client, follower, setup.database, handle, metrics.clone(), l1.poll);
+            let changed = move |first| handle.requests_changed(first);
+            let watch = RequestWatch::new(l1.client, follower, setup.database, changed, metrics.clone(), l1.poll);
             let stop = stop.clone();
             tasks.push(tokio::spawn(async move {
                 if let Err(error) = watch.run(stop).await {
@@ -152,7 +176,7 @@ impl RunningNode {
         }
         let rpc = joule_rpc::serve(node.clone(), setup.rpc, setup.limits).await?;
         tracing::info!(rpc = %rpc.address(), %operations, "the node is ready");
-        Ok(Self { node, metrics, rpc, operations, stop, tasks, thread })
+        Ok(Self { node, metrics, rpc, operations, listening, stop, tasks, thread })
     }
 
     /// The node, as the RPC server sees it.
@@ -173,6 +197,11 @@ impl RunningNode {
     /// Where metrics and health are served.
     pub fn operations(&self) -> SocketAddr {
         self.operations
+    }
+
+    /// Where it listens for peers.
+    pub fn listening(&self) -> &[Multiaddr] {
+        &self.listening
     }
 
     /// Waits until the execution thread ends by itself, which it does only if it cannot go on.

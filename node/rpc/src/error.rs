@@ -134,6 +134,7 @@ impl RpcError {
     /// The code.
     pub fn code(&self) -> i32 {
         match self {
+            Self::Submit(SubmitError::Upstream { code, .. }) => *code,
             Self::Submit(SubmitError::Unavailable { .. }) | Self::Unavailable(_) => code::UNAVAILABLE,
             Self::Submit(SubmitError::PoolFull { .. } | SubmitError::SenderFull { .. })
             | Self::LimitExceeded { .. } => code::LIMIT_EXCEEDED,
@@ -160,7 +161,10 @@ impl RpcError {
         match self {
             Self::Submit(SubmitError::Refused(refusal)) => refusal.fault(),
             Self::Submit(
-                SubmitError::AlreadyKnown { .. } | SubmitError::Underpriced { .. } | SubmitError::NonceTooFar { .. },
+                SubmitError::AlreadyKnown { .. }
+                | SubmitError::Underpriced { .. }
+                | SubmitError::NonceTooFar { .. }
+                | SubmitError::Upstream { .. },
             )
             | Self::InvalidParams(_)
             | Self::LimitExceeded { .. }

@@ -59,6 +59,14 @@ pub enum SubmitError {
         /// The limit.
         limit: usize,
     },
+    /// The sequencer, to which this node passed it on, did not take it.
+    #[error("{message}")]
+    Upstream {
+        /// Its error's code.
+        code: i32,
+        /// Its sentence.
+        message: String,
+    },
     /// The node takes no transactions now: it drains, stops, follows, or has lost its disk.
     #[error("the node takes no transactions now: {reason}")]
     Unavailable {

@@ -17,10 +17,10 @@ use joule_l1::{Gas, L1Error, Operator, OperatorAlarm, Refusal, SendError, postin
 use joule_protocol::Native;
 use joule_storage::BatchRecord;
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    NotCertified, Offer, Policy, ProofRequest, ProofSource, Publisher, Purpose, PurposeError, SettlementStore,
+    Mode, NotCertified, Offer, Policy, ProofRequest, ProofSource, Publisher, Purpose, PurposeError, SettlementStore,
     SettlementStoreError,
     decide::{Action, Alarm, Cause, DropRefused, Event, InFlight, Settlement, View},
 };
@@ -96,6 +96,23 @@ pub enum Notice {
     },
 }
 
+/// Where settlement stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Where data goes.
+    pub mode: Mode,
+    /// The last batch that was sealed.
+    pub sealed: u64,
+    /// Batches that L1 had committed when it was last looked at.
+    pub committed: u64,
+    /// Batches that it had proven.
+    pub proven: u64,
+    /// Batches that it had executed.
+    pub executed: u64,
+    /// When L1 last answered, unix seconds; `None` before it did.
+    pub looked_at_s: Option<u64>,
+}
+
 enum Request {
     Sealed { number: u64 },
     DropFrom { from: u64, reply: oneshot::Sender<Result<(), DropRefused>> },
@@ -106,9 +123,15 @@ enum Request {
 #[derive(Clone, Debug)]
 pub struct Handle {
     requests: mpsc::Sender<Request>,
+    standing: watch::Receiver<Standing>,
 }
 
 impl Handle {
+    /// Where settlement stands, and a way to wait for changes.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
+    }
+
     /// Says that a batch was sealed; its record and blocks are in storage. Waits while settlement has no room.
     ///
     /// # Errors
@@ -155,6 +178,7 @@ pub struct Driver<P, Q> {
     requests: mpsc::Receiver<Request>,
     answers: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
     notices: mpsc::Sender<Notice>,
+    standing: watch::Sender<Standing>,
     clock: Arc<dyn Fn() -> u64 + Send + Sync>,
     asked_health_at_s: Option<u64>,
 }
@@ -186,6 +210,9 @@ impl<P: Publisher, Q: ProofSource> Driver<P, Q> {
         let core = Settlement::new(config.policy, store.recover(executed)?);
         let (request_sender, requests) = mpsc::channel(REQUESTS_MAX);
         let (notices, notice_receiver) = mpsc::channel(NOTICES_MAX);
+        let (mode, sealed) = (core.mode(), core.last());
+        let begin = Standing { mode, sealed, committed: 0, proven: 0, executed, looked_at_s: None };
+        let (standing, standing_receiver) = watch::channel(begin);
         let driver = Self {
             config,
             core,
@@ -196,10 +223,11 @@ impl<P: Publisher, Q: ProofSource> Driver<P, Q> {
             requests,
             answers: mpsc::channel(ANSWERS_MAX),
             notices,
+            standing,
             clock: Arc::new(system_clock_s),
             asked_health_at_s: None,
         };
-        Ok((driver, Handle { requests: request_sender }, notice_receiver))
+        Ok((driver, Handle { requests: request_sender, standing: standing_receiver }, notice_receiver))
     }
 
     /// Takes the time from somewhere else than the system's clock.
@@ -276,6 +304,11 @@ impl<P: Publisher, Q: ProofSource> Driver<P, Q> {
     async fn look(&mut self) -> Result<(), DriverError> {
         match self.view().await {
             Ok((view, mut events)) => {
+                let (committed, proven, executed) = (view.rollup.committed, view.rollup.proven, view.rollup.executed);
+                let now_s = (self.clock)();
+                self.standing.send_modify(|standing| {
+                    *standing = Standing { committed, proven, executed, looked_at_s: Some(now_s), ..*standing };
+                });
                 events.insert(0, Event::L1(Box::new(view)));
                 for event in events {
                     self.feed(event).await?;
@@ -287,7 +320,9 @@ impl<P: Publisher, Q: ProofSource> Driver<P, Q> {
             }
             Err(error) => return Err(error),
         }
-        if self.core.mode() != crate::Mode::Committee {
+        let (mode, sealed) = (self.core.mode(), self.core.last());
+        self.standing.send_modify(|standing| *standing = Standing { mode, sealed, ..*standing });
+        if mode != Mode::Committee {
             self.ask_health();
         }
         Ok(())

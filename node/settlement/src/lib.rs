@@ -29,7 +29,7 @@ mod simulation;
 pub use decide::{
     Action, Alarm, Cause, CertificateHead, DropRefused, Event, InFlight, Mode, Recovered, Sealed, Settlement, View,
 };
-pub use driver::{Driver, DriverConfig, DriverError, Handle, Notice};
+pub use driver::{Driver, DriverConfig, DriverError, Handle, Notice, Standing};
 pub use policy::Policy;
 pub use purpose::{Purpose, PurposeError};
 pub use sources::{NotCertified, NotProven, Offer, ProofRequest, ProofSource, Publisher};

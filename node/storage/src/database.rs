@@ -234,14 +234,8 @@ impl Database {
         let mut batch = WriteBatch::default();
         self.put_undo(&mut batch, number, changes)?;
         inner.put_state(&mut batch, &changes.leaves, &changes.nodes);
-        let number_bytes = number.to_be_bytes();
-        batch.put_cf(inner.column(Column::Blocks), number_bytes, block.encode());
-        let bloom = Bloom::of(block.logs().map(|(_, log)| log));
-        batch.put_cf(inner.column(Column::Blooms), number_bytes, bloom.0);
-        batch.put_cf(inner.column(Column::BlockNumbers), block.hash().0, number_bytes);
-        for (index, transaction) in (0..).zip(&block.transactions) {
-            let place = TransactionPlace { block_number: number, index };
-            batch.put_cf(inner.column(Column::Transactions), transaction.hash.0, place.encode());
+        put_block(inner, &mut batch, block);
+        for transaction in &block.transactions {
             batch.delete_cf(inner.column(Column::Pool), transaction.hash.0);
         }
         batch.put_cf(inner.column(Column::Meta), meta::HEAD, block.checkpoint.encode());
@@ -384,6 +378,32 @@ impl Database {
         Ok(())
     }
 
+    /// Puts records of blocks in front of the first one that is kept, the latest first: history that a restored state came without. Each must have the hash that the block behind it names as its
+    /// parent, so that nothing but the chain's own blocks gets there; what a record says beside its header is the caller's to have executed.
+    ///
+    /// # Errors
+    /// `NotNext` for another block, with nothing written.
+    pub fn put_earlier_blocks(&self, blocks: &[BlockRecord]) -> Result<(), StorageError> {
+        let inner = &*self.inner;
+        let _guard = inner.lock();
+        let mut first = view::number(inner, meta::FIRST_BLOCK)?.unwrap_or(1);
+        let mut wanted = match view::block(inner, first)? {
+            Some(block) => block.header.parent,
+            None => view::checkpoint(inner, meta::HEAD)?.block_hash,
+        };
+        let mut batch = WriteBatch::default();
+        for block in blocks {
+            let (got, hash) = (block.header.number, block.header.hash::<Native>());
+            if got == 0 || got + 1 != first || hash != wanted || block.hash() != hash {
+                return Err(StorageError::NotNext { got, parent: hash, head: first, head_hash: wanted });
+            }
+            put_block(inner, &mut batch, block);
+            (first, wanted) = (got, block.header.parent);
+        }
+        batch.put_cf(inner.column(Column::Meta), meta::FIRST_BLOCK, first.to_be_bytes());
+        inner.write(batch)
+    }
+
     /// Adds transactions to the mempool log. They are on the disk when this returns, and only then may be acknowledged; one call for many
     /// transactions costs one fsync.
     pub fn pool_add(&self, records: &[PoolRecord]) -> Result<(), StorageError> {
@@ -450,6 +470,16 @@ impl Database {
                 batch.put_cf(inner.column(Column::Meta), key, now.to_be_bytes());
             }
         }
+        inner.write(batch)
+    }
+
+    /// Forgets the records of batches from a number on, and leaves their blocks: L1 has dropped them.
+    pub fn forget_batches(&self, from: u64) -> Result<(), StorageError> {
+        let inner = &*self.inner;
+        let _guard = inner.lock();
+        let Some(first) = view::batch(inner, from)? else { return Ok(()) };
+        let mut batch = WriteBatch::default();
+        self.forget_batches_after(&mut batch, first.last_block - 1)?;
         inner.write(batch)
     }
 
@@ -572,6 +602,20 @@ impl Database {
             batch.put_cf(inner.column(Column::Meta), meta::FIRST_BLOCK, end.to_be_bytes());
             inner.write(batch)?;
         }
+    }
+}
+
+/// A block's record and what it is found by.
+fn put_block(inner: &Inner, batch: &mut WriteBatch, block: &BlockRecord) {
+    let block_number = block.header.number;
+    let number_bytes = block_number.to_be_bytes();
+    batch.put_cf(inner.column(Column::Blocks), number_bytes, block.encode());
+    let bloom = Bloom::of(block.logs().map(|(_, log)| log));
+    batch.put_cf(inner.column(Column::Blooms), number_bytes, bloom.0);
+    batch.put_cf(inner.column(Column::BlockNumbers), block.hash().0, number_bytes);
+    for (index, transaction) in (0..).zip(&block.transactions) {
+        let place = TransactionPlace { block_number, index };
+        batch.put_cf(inner.column(Column::Transactions), transaction.hash.0, place.encode());
     }
 }
 

@@ -112,10 +112,14 @@ pub struct BlockRecord {
 }
 
 /// What the sequencer signs for a block: nothing else that its key signs begins like this.
-pub fn block_signing_hash(block_hash: &Hash) -> Hash {
-    let mut bytes = [0; 64];
+///
+/// The encoded items are bound beside the hash, which does not tell how many requests a block took: with them, items that do not execute to the hash are the
+/// sequencer's lie and never that of whoever passed them on.
+pub fn block_signing_hash(block_hash: &Hash, items: &[u8]) -> Hash {
+    let mut bytes = [0; 96];
     bytes[..24].copy_from_slice(b"Joule block signature v1");
-    bytes[32..].copy_from_slice(&block_hash.0);
+    bytes[32..64].copy_from_slice(&block_hash.0);
+    bytes[64..].copy_from_slice(&Native::keccak256(items).0);
     Native::keccak256(&bytes)
 }
 
@@ -564,10 +568,12 @@ mod tests {
 
     #[test]
     fn what_is_signed_for_a_block_is_pinned() {
-        let hash = block_signing_hash(&Hash::ZERO);
-        let mut bytes = [0; 64];
+        let hash = block_signing_hash(&Hash::ZERO, b"items");
+        let mut bytes = [0; 96];
         bytes[..24].copy_from_slice(b"Joule block signature v1");
+        bytes[64..].copy_from_slice(&Native::keccak256(b"items").0);
         assert_eq!(hash, Native::keccak256(&bytes));
-        assert_ne!(hash, block_signing_hash(&Hash([1; 32])));
+        assert_ne!(hash, block_signing_hash(&Hash([1; 32]), b"items"));
+        assert_ne!(hash, block_signing_hash(&Hash::ZERO, b"other items"));
     }
 }

@@ -259,6 +259,19 @@ impl<'a> View<'a> {
         Ok(requests)
     }
 
+    /// The last block that has consumed no request from `index` on: where to go back to when L1 has taken them back. `None` if that is before the
+    /// [floor](View::floor).
+    pub fn last_block_before_request(&self, index: u64) -> Result<Option<u64>, StorageError> {
+        let mut number = self.head.block_number;
+        while self.checkpoint(number)?.is_some_and(|checkpoint| checkpoint.priority_count > index) {
+            if number == self.floor.block_number {
+                return Ok(None);
+            }
+            number -= 1;
+        }
+        Ok(Some(number))
+    }
+
     /// A record of the journal.
     pub fn journal(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         Ok(self.get(Column::Journal, &journal_key(space, key))?.map(|bytes| bytes.to_vec()))

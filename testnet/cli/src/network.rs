@@ -345,6 +345,7 @@ impl Sequencer {
                     committee: at.committee,
                 }),
             }),
+            peers: None,
         };
         let node = RunningNode::start(setup).await?;
         let signatures = Signatures::default();

@@ -49,7 +49,7 @@ async fn a_transfer_is_acknowledged_included_and_signed_for() {
     assert_eq!(transaction.sender, key(0).address);
     assert!(transaction.outcome.is_applied());
     let signature = Signature::from_bytes(&block.signature.expect("signed")).expect("in range");
-    let signer = recover_address::<Native>(&block_signing_hash(&block.hash()), &signature);
+    let signer = recover_address::<Native>(&block_signing_hash(&block.hash(), &block.items.encode()), &signature);
     assert_eq!(signer, joule_node::BlockKey::from_secret([1; 32]).map(|key| key.address()));
     assert!(view.pool_all().expect("reads").is_empty());
     let first = events.recv().await.expect("an event");

@@ -46,6 +46,7 @@ pub(crate) async fn start(database: Database) -> RunningNode {
         limits: Limits::default(),
         operations: any,
         l1: None,
+        peers: None,
     })
     .await
     .expect("starts")

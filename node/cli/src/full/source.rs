@@ -1,0 +1,251 @@
+//! Where missing blocks come from: peers, and the committee's members. Both are believed nothing.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use alloy::primitives::Address;
+use joule_committee_client::{Committee, FetchError, checkpoint_hash};
+use joule_follow::{Applied, ChainError, ExecuteError, RebuildError, SignedBlock, TakeError, chunks_of, l1::L1View};
+use joule_l1::{History, L1Client};
+use joule_p2p::{ANSWER_BLOCKS_MAX, Answer, Network, Offence, PeerId, Question};
+use thiserror::Error;
+use tokio::sync::watch;
+
+use super::Followed;
+
+/// Answers taken from one peer in one go; then the next one has its turn.
+const ANSWERS_MAX: usize = 256;
+
+/// Who may have signed blocks: the sequencer as of the last confirmed L1 block, and as of the latest. They differ only while its key is changing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sequencers {
+    pub(crate) confirmed: Address,
+    pub(crate) latest: Address,
+}
+
+impl Sequencers {
+    /// Reads a block that one of them signed.
+    pub(crate) fn read(&self, bytes: &[u8]) -> Result<SignedBlock, joule_follow::BlockRefused> {
+        let address = |of: Address| joule_protocol::Address(of.into_array());
+        SignedBlock::read(bytes, &address(self.confirmed)).or_else(|error| match self.latest == self.confirmed {
+            true => Err(error),
+            false => SignedBlock::read(bytes, &address(self.latest)),
+        })
+    }
+}
+
+/// Why a batch is still missing.
+#[derive(Debug, Error)]
+pub(crate) enum MissingError {
+    /// Nobody serves it.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// Its data could not be read.
+    #[error(transparent)]
+    Data(#[from] RebuildError),
+    /// What was served is not it.
+    #[error("nobody serves batch {number} as L1 has it; the last one tried: {error}")]
+    NotServed {
+        /// The batch.
+        number: u64,
+        /// Why the last offer was not taken.
+        error: TakeError,
+    },
+    /// The data that L1 has the hash of says the same as what is here, and its checkpoint does not.
+    #[error("the data of batch {number} is what is here, L1's checkpoint is not: L1's answers do not fit together")]
+    Unexplained {
+        /// The batch.
+        number: u64,
+    },
+    /// Peers did not have it, and there is nobody else.
+    #[error("no peer has the blocks of batch {number}, and `committee.members` is empty")]
+    NoCommittee {
+        /// The batch.
+        number: u64,
+    },
+    /// L1, as far as it has been read, does not reach up to the state that this node began with.
+    #[error("L1 has not been read up to the state that this node began with")]
+    NotRead,
+    /// The chain has halted, or the disk failed.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+}
+
+/// Peers and committee.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) network: Option<Network>,
+    pub(crate) committee: Arc<Committee>,
+    pub(crate) client: L1Client,
+    pub(crate) limit: Duration,
+    pub(crate) sequencers: watch::Receiver<Option<Sequencers>>,
+    pub(crate) highest: Arc<AtomicU64>,
+    turn: Arc<AtomicUsize>,
+}
+
+/// What came of asking one peer.
+enum FromPeer {
+    /// It had nothing more.
+    Done,
+    /// It showed that it lies.
+    Liar(Offence),
+    /// This node waits for L1, or has halted: asking others does not help.
+    Enough,
+}
+
+impl Source {
+    pub(crate) fn new(
+        network: Option<Network>,
+        committee: Arc<Committee>,
+        client: L1Client,
+        limit: Duration,
+        sequencers: watch::Receiver<Option<Sequencers>>,
+        highest: Arc<AtomicU64>,
+    ) -> Self {
+        Self { network, committee, client, limit, sequencers, highest, turn: Arc::default() }
+    }
+
+    /// Asks peers for the blocks behind the head, up to `last`, and returns whether any came.
+    pub(crate) async fn sync(&self, followed: &Followed, last: u64) -> bool {
+        let (Some(network), Some(sequencers)) = (&self.network, *self.sequencers.borrow()) else { return false };
+        let mut peers: Vec<PeerId> = network.peers().borrow().iter().copied().collect();
+        if peers.is_empty() {
+            return false;
+        }
+        // Another one first each time, so that a peer that says nothing does not hold everything up for good.
+        let first = self.turn.fetch_add(1, Ordering::Relaxed) % peers.len();
+        peers.rotate_left(first);
+        let before = followed.with(|chain| chain.head()).await;
+        for peer in peers {
+            match self.ask_peer(network, followed, sequencers, peer, last).await {
+                FromPeer::Done => {}
+                FromPeer::Liar(offence) => {
+                    tracing::warn!(%peer, ?offence, "a peer serves what it must not");
+                    network.blame(peer, offence).await;
+                }
+                FromPeer::Enough => break,
+            }
+        }
+        followed.with(|chain| chain.head()).await > before
+    }
+
+    async fn ask_peer(
+        &self,
+        network: &Network,
+        followed: &Followed,
+        sequencers: Sequencers,
+        peer: PeerId,
+        last: u64,
+    ) -> FromPeer {
+        let Ok(Answer::Head { number: claimed, .. }) = network.ask(peer, Question::Head).await else {
+            return FromPeer::Done;
+        };
+        for _ in 0..ANSWERS_MAX {
+            let head = followed.with(|chain| chain.head()).await;
+            // What it claims is worth a question and nothing more.
+            let count = claimed.min(last).saturating_sub(head).min(ANSWER_BLOCKS_MAX as u64) as u16;
+            if count == 0 {
+                return FromPeer::Done;
+            }
+            let Ok(Answer::Blocks(blocks)) = network.ask(peer, Question::Blocks { from: head + 1, count }).await else {
+                return FromPeer::Done;
+            };
+            // A node that began at a later state has no earlier blocks, honestly.
+            if blocks.is_empty() {
+                return FromPeer::Done;
+            }
+            let mut read = Vec::with_capacity(blocks.len());
+            for (expected, bytes) in (head + 1..).zip(&blocks) {
+                match sequencers.read(bytes) {
+                    Ok(block) if block.number() == expected => read.push(block),
+                    Ok(_) => return FromPeer::Liar(Offence::WrongAnswer),
+                    Err(_) => return FromPeer::Liar(Offence::Rejected),
+                }
+            }
+            self.highest.fetch_max(head + read.len() as u64, Ordering::Relaxed);
+            let applied = followed.with(move |chain| {
+                for block in read {
+                    match chain.apply(&block)? {
+                        Applied::Taken | Applied::Known => {}
+                        other => return Ok(other),
+                    }
+                }
+                Ok::<_, ChainError>(Applied::Taken)
+            });
+            match applied.await {
+                Ok(Applied::Taken | Applied::Known) => {}
+                // Signed by the sequencer, so nobody's fault here; L1 decides.
+                Ok(Applied::OtherParent | Applied::Ahead) => return FromPeer::Done,
+                Ok(Applied::AwaitsRequests) => return FromPeer::Enough,
+                Err(error) => {
+                    super::note(&error);
+                    return FromPeer::Enough;
+                }
+            }
+        }
+        FromPeer::Done
+    }
+
+    /// Gets the blocks of a batch that L1 has committed: from peers if they have them, from the committee otherwise.
+    pub(crate) async fn blocks(&self, followed: &Followed, l1: &Arc<L1View>, number: u64) -> Result<(), MissingError> {
+        let Some(batch) = l1.batch(number) else { return Ok(()) };
+        let last = batch.checkpoint.block_number;
+        self.sync(followed, last).await;
+        let head = followed.with(|chain| chain.head()).await;
+        // Whether they are L1's shows when they are compared with it.
+        if head >= last {
+            return Ok(());
+        }
+        if self.committee.members().is_empty() {
+            return Err(MissingError::NoCommittee { number });
+        }
+        // A member that serves blocks which do not execute is noticed only by executing them: then the next one has its turn.
+        let mut tries = self.committee.members().len();
+        loop {
+            tries -= 1;
+            let offer = self.committee.offer(number, checkpoint_hash(&batch.checkpoint), self.limit).await?;
+            let view = l1.clone();
+            match followed.with(move |chain| chain.take(&view, number, &offer)).await {
+                Ok(()) => return Ok(()),
+                // Blocks that are here are not the batch's, or the member says so: the data decides.
+                Err(error @ TakeError::Blocks(ExecuteError::Conflicts { .. })) => {
+                    match self.compare(followed, l1, number).await {
+                        // The data is what is here, so the member lied.
+                        Err(MissingError::Unexplained { .. }) if tries > 0 => {
+                            tracing::warn!(number, %error, "a member's batch was not what it must be");
+                        }
+                        result => return result,
+                    }
+                }
+                Err(TakeError::Chain(error)) => return Err(error.into()),
+                Err(error) if tries == 0 => return Err(MissingError::NotServed { number, error }),
+                Err(error) => tracing::warn!(number, %error, "a member's batch was not what it must be"),
+            }
+        }
+    }
+
+    /// Compares the data that L1 has the hash of with the blocks that are here.
+    pub(crate) async fn compare(&self, followed: &Followed, l1: &Arc<L1View>, number: u64) -> Result<(), MissingError> {
+        let Some(batch) = l1.batch(number).cloned() else { return Ok(()) };
+        let genesis = followed.with(|chain| *chain.database().genesis()).await;
+        let history = match batch.available_at {
+            joule_l1::AvailableAt::L1 => {
+                let end = self.client.head().await.map_err(joule_l1::HistoryError::from).map_err(RebuildError::from)?;
+                let start = joule_follow::genesis_checkpoint(&genesis);
+                History::read(&self.client, start, end).await.map_err(RebuildError::from)?
+            }
+            joule_l1::AvailableAt::Committee { .. } => History::new(joule_follow::genesis_checkpoint(&genesis)),
+        };
+        let chunks = chunks_of(&batch, &self.client, &history, &self.committee, self.limit).await?;
+        let view = l1.clone();
+        match followed.with(move |chain| chain.compare(&view, number, &chunks)).await? {
+            Some(_) => Ok(()),
+            None => Err(MissingError::Unexplained { number }),
+        }
+    }
+}
