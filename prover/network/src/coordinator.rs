@@ -22,7 +22,7 @@ use crate::{
 mod snapshot;
 mod status;
 
-pub use status::{Status, TaskCounts};
+pub use status::{QUEUES_MAX, Queue, Status, TaskCounts};
 
 /// The rules that a coordinator goes by. Provers learn them from their leases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! The engine's provers and verifiers, as the network wants them.
 
+use std::sync::atomic::AtomicBool;
+
 use joule_prover_engine::{self as engine, Prover, Verifier, WireError};
 
 use crate::{
@@ -29,7 +31,8 @@ impl From<engine::CircuitsDigest> for CircuitsId {
 }
 
 impl<P: Prover + 'static> Labour for ByEngine<P> {
-    fn prove(&self, task: &Task, inputs: &[Vec<u8>]) -> Result<Vec<u8>, LabourError> {
+    /// The proof is made to its end: an engine cannot be interrupted, a process can ([`crate::ChildLabour`]).
+    fn prove(&self, task: &Task, inputs: &[Vec<u8>], _: &AtomicBool) -> Result<Vec<u8>, LabourError> {
         let work = match (task.kind, inputs) {
             (TaskKind::Segment, [input]) => engine::Task::Segment { input },
             (TaskKind::Merge, [left]) => engine::Task::Merge { left, right: None },
@@ -124,7 +127,7 @@ mod tests {
     fn tasks_reach_the_engine_as_what_they_are() {
         let prove = |kind, inputs: &[&[u8]]| {
             let inputs: Vec<Vec<u8>> = inputs.iter().map(|input| input.to_vec()).collect();
-            ByEngine(Echo).prove(&task(kind, inputs.len()), &inputs)
+            ByEngine(Echo).prove(&task(kind, inputs.len()), &inputs, &AtomicBool::new(false))
         };
         assert_eq!(prove(TaskKind::Segment, &[b"1"]).unwrap(), b"s1");
         assert_eq!(prove(TaskKind::Merge, &[b"1", b"2"]).unwrap(), b"m12");

@@ -9,9 +9,10 @@
 //!
 //! | part | in memory | on the disk | how it recovers |
 //! |---|---|---|---|
-//! | coordinator | tasks, leases, standings, ledger | the log of events | replays the log, then asks again for whatever was under way |
-//! | artefacts | nothing | a file each, partial ones beside them | transfers go on where they stopped |
-//! | prover | its leases | inputs and results | delivers what it has finished, claims anew |
+//! | coordinator | tasks, leases, standings, ledger | the log: a snapshot, and events since | replays the log, then asks again for whatever was under way |
+//! | artefacts | nothing | a file each, partial ones beside them | transfers go on where they stopped; what no task needs is swept away |
+//! | prover | its leases, a result on its way | inputs | claims anew: what it had leased lapses, and is done by the next |
+//! | batch | what it waits for | what was offered for each step, and each accepted result | publishes what is missing; the coordinator answers what it has |
 
 pub mod coordinator;
 pub mod event;
@@ -27,15 +28,18 @@ pub mod wire;
 mod batch;
 #[cfg(feature = "engine")]
 mod engine;
+mod client;
 mod handle;
 mod keys;
+mod process;
 mod serve;
 mod transport;
 mod work;
 
 #[cfg(feature = "engine")]
 pub use batch::{BatchError, NetworkProver, PlanError, PlannedSegment, Prices, Terms, plan};
-pub use coordinator::{Coordinator, Refused, Rules, Status, TaskCounts};
+pub use client::Client;
+pub use coordinator::{Coordinator, Queue, Refused, Rules, Status, TaskCounts};
 #[cfg(feature = "engine")]
 pub use engine::ByEngine;
 pub use event::{Action, Alarm, Entry, Event};
@@ -45,10 +49,13 @@ pub use ledger::Payout;
 pub use libp2p::Multiaddr;
 pub use log::{EventLog, Found, LogError};
 pub use message::StandingReport;
+pub use process::{ChildLabour, answer_parent};
 pub use serve::{Judge, NotAccepted, ServeOptions, serve};
 pub use standing::Standing;
 pub use store::{ArtefactFolder, StoreError};
 pub use task::{
     Ability, ArtefactId, Capabilities, CircuitsId, Lease, LeaseId, ProverId, Signed, Task, TaskId, TaskKind,
 };
-pub use work::{Labour, LabourError, WorkError, WorkOptions, WorkSummary, work};
+pub use work::{
+    Activity, Labour, LabourError, Stop, WorkError, WorkOptions, WorkSummary, standing, time_of, work, work_watched,
+};

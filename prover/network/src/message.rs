@@ -6,9 +6,10 @@
 use joule_protocol::{Address, Amount};
 
 use crate::{
+    coordinator::{QUEUES_MAX, Queue},
     store::CHUNK_BYTES_MAX,
     task::{ArtefactId, Capabilities, Lease, LeaseId, Signed, Task},
-    wire::{Reader, Wire, WireError, put_bytes},
+    wire::{Reader, Wire, WireError, put_bytes, put_list},
 };
 
 /// Bytes of the longest question or answer: a chunk and what is around it.
@@ -42,6 +43,10 @@ pub enum Question {
     Deliver(LeaseId, ArtefactId),
     /// How do I stand?
     Standing,
+    /// What time is it?
+    Time,
+    /// What is there to do?
+    Demand,
 }
 
 /// What a coordinator answers.
@@ -63,6 +68,10 @@ pub enum Answer {
     Standing(StandingReport),
     /// No, for this reason.
     No(String),
+    /// Unix milliseconds.
+    Time(u64),
+    /// Open tasks, by kind and shape.
+    Demand(Vec<Queue>),
 }
 
 /// How a prover stands with a coordinator.
@@ -172,6 +181,8 @@ impl Wire for Question {
                 artefact.write(out);
             }
             Self::Standing => out.push(10),
+            Self::Time => out.push(11),
+            Self::Demand => out.push(12),
         }
     }
 
@@ -192,6 +203,8 @@ impl Wire for Question {
             }
             9 => Self::Deliver(LeaseId::read(input)?, ArtefactId::read(input)?),
             10 => Self::Standing,
+            11 => Self::Time,
+            12 => Self::Demand,
             got => return Err(WireError::Unknown { what: Self::WHAT, got }),
         })
     }
@@ -227,6 +240,10 @@ impl Wire for Answer {
                 out.push(6);
                 report.write(out);
             }
+            Self::Time(now_ms) => {
+                out.push(8);
+                out.extend_from_slice(&now_ms.to_be_bytes());
+            }
             Self::No(reason) => {
                 out.push(7);
                 let mut end = reason.len().min(REASON_BYTES_MAX);
@@ -234,6 +251,10 @@ impl Wire for Answer {
                     end -= 1;
                 }
                 put_bytes(out, &reason.as_bytes()[..end]);
+            }
+            Self::Demand(queues) => {
+                out.push(9);
+                put_list(out, &queues[..queues.len().min(QUEUES_MAX)]);
             }
         }
     }
@@ -248,6 +269,8 @@ impl Wire for Answer {
             5 => Self::Offset(input.u64()?),
             6 => Self::Standing(StandingReport::read(input)?),
             7 => Self::No(input.text("bytes of a reason", REASON_BYTES_MAX)?),
+            8 => Self::Time(input.u64()?),
+            9 => Self::Demand(input.list("queues", QUEUES_MAX)?),
             got => return Err(WireError::Unknown { what: Self::WHAT, got }),
         })
     }

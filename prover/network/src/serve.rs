@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use crate::{
-    coordinator::{Coordinator, Refused, Rules},
+    coordinator::{Coordinator, Queue, Refused, Rules},
     event::{Action, Entry, Event},
     handle::{Command, CoordinatorHandle, Happening, Notice, ServeError, What},
     keys::{self, Identity},
@@ -151,6 +151,7 @@ pub async fn serve(
         verdicts,
         happenings,
         swept: Instant::now(),
+        demand: None,
     };
     let running = tokio::spawn(async move { server.run(inbox, judged, notices).await });
     Ok((handle, running))
@@ -182,6 +183,8 @@ struct Server {
     verdicts: mpsc::Sender<Verdict>,
     happenings: broadcast::Sender<Happening>,
     swept: Instant,
+    /// What there was to do, and when that was looked up.
+    demand: Option<(Instant, Vec<Queue>)>,
 }
 
 impl Server {
@@ -451,7 +454,9 @@ impl Server {
             | Question::Offset(lease, ..)
             | Question::Chunk(lease, ..)
             | Question::Deliver(lease, _) => Some(*lease),
-            Question::Join(_) | Question::Ask | Question::Fetch(..) | Question::Standing => None,
+            Question::Join(_) | Question::Ask | Question::Fetch(..) | Question::Standing | Question::Time | Question::Demand => {
+                None
+            }
         };
         if lease.is_some_and(|lease| self.core.holder(&lease) != Some(prover)) {
             return Ok(Answer::Stop);
@@ -494,6 +499,8 @@ impl Server {
                 });
             }
             Question::Standing => return Ok(self.standing(&prover)),
+            Question::Demand => return Ok(Answer::Demand(self.demand())),
+            Question::Time => return Ok(Answer::Time(self.now_ms())),
             Question::Ask => return Ok(Answer::Wait(WAIT_MS)),
         };
         Ok(match self.event(event)? {
@@ -512,6 +519,16 @@ impl Server {
         let is_needed =
             self.incoming.values().any(|other| *other == before) || self.core.needed_artefacts().contains(&before);
         if is_needed { Ok(()) } else { self.artefacts.remove(&before) }
+    }
+
+    /// What there is to do, looked up once a second, however many ask.
+    fn demand(&mut self) -> Vec<Queue> {
+        let now = Instant::now();
+        let (_, queues) = match self.demand.take() {
+            Some((looked, queues)) if now < looked + TICK => self.demand.insert((looked, queues)),
+            _ => self.demand.insert((now, self.core.queues())),
+        };
+        queues.clone()
     }
 
     fn standing(&self, prover: &ProverId) -> Answer {

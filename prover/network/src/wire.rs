@@ -88,12 +88,21 @@ pub trait Wire: Sized {
     /// # Errors
     /// [`WireError`].
     fn decode(bytes: &[u8]) -> Result<Self, WireError> {
-        let mut input = Reader { bytes, what: Self::WHAT };
-        let value = Self::read(&mut input)?;
-        match input.bytes.len() {
-            0 => Ok(value),
-            got => Err(WireError::Trailing { what: Self::WHAT, got }),
-        }
+        read_with(Self::WHAT, bytes, Self::read)
+    }
+}
+
+/// Reads a value that these bytes are, exactly.
+pub(crate) fn read_with<T>(
+    what: &'static str,
+    bytes: &[u8],
+    read: impl FnOnce(&mut Reader<'_>) -> Result<T, WireError>,
+) -> Result<T, WireError> {
+    let mut input = Reader { bytes, what };
+    let value = read(&mut input)?;
+    match input.bytes.len() {
+        0 => Ok(value),
+        got => Err(WireError::Trailing { what, got }),
     }
 }
 

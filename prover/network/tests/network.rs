@@ -4,7 +4,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -12,10 +12,10 @@ use std::{
 use joule_protocol::{Address, Digest, Hash, PublicValues};
 use joule_prover_network::{
     Ability, ArtefactFolder, ArtefactId, Capabilities, CircuitsId, CoordinatorHandle, Identity, Judge, Labour,
-    LabourError, NotAccepted, Notice, Rules, ServeError, ServeOptions, Task, TaskKind, WorkError, WorkOptions,
-    WorkSummary, serve, work,
+    LabourError, NotAccepted, Notice, Rules, ServeError, ServeOptions, Stop, Task, TaskId, TaskKind, WorkError,
+    WorkOptions, WorkSummary, serve, work,
 };
-use libp2p::{Multiaddr, identity::Keypair};
+use libp2p::Multiaddr;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -52,7 +52,7 @@ impl Judge for Toy {
 struct Honest;
 
 impl Labour for Honest {
-    fn prove(&self, task: &Task, inputs: &[Vec<u8>]) -> Result<Vec<u8>, LabourError> {
+    fn prove(&self, task: &Task, inputs: &[Vec<u8>], _: &AtomicBool) -> Result<Vec<u8>, LabourError> {
         Ok(proof_of(task, inputs))
     }
 }
@@ -60,7 +60,7 @@ impl Labour for Honest {
 struct Liar(AtomicUsize);
 
 impl Labour for Liar {
-    fn prove(&self, _: &Task, _: &[Vec<u8>]) -> Result<Vec<u8>, LabourError> {
+    fn prove(&self, _: &Task, _: &[Vec<u8>], _: &AtomicBool) -> Result<Vec<u8>, LabourError> {
         self.0.fetch_add(1, Ordering::Relaxed);
         Ok(b"trust me".to_vec())
     }
@@ -69,7 +69,7 @@ impl Labour for Liar {
 struct Broken;
 
 impl Labour for Broken {
-    fn prove(&self, _: &Task, _: &[Vec<u8>]) -> Result<Vec<u8>, LabourError> {
+    fn prove(&self, _: &Task, _: &[Vec<u8>], _: &AtomicBool) -> Result<Vec<u8>, LabourError> {
         Err(LabourError::Machine("no memory".to_owned()))
     }
 }
@@ -94,7 +94,7 @@ async fn coordinator(
 }
 
 fn new_identity() -> Identity {
-    Identity::new(Keypair::generate_ed25519())
+    Identity::generate()
 }
 
 fn capabilities(payout: u8) -> Capabilities {
@@ -103,7 +103,7 @@ fn capabilities(payout: u8) -> Capabilities {
 }
 
 struct Prover {
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Stop>,
     running: JoinHandle<Result<WorkSummary, WorkError>>,
     _folder: tempfile::TempDir,
 }
@@ -117,7 +117,7 @@ fn prover(coordinator: &Multiaddr, payout: u8, labour: Arc<dyn Labour>) -> Prove
         folder: folder.path().to_owned(),
         failures_max: 1,
     };
-    let (stop, stopped) = watch::channel(false);
+    let (stop, stopped) = watch::channel(Stop::Not);
     Prover { stop, running: tokio::spawn(work(options, labour, stopped)), _folder: folder }
 }
 
@@ -136,7 +136,7 @@ fn task(handle: &CoordinatorHandle, kind: TaskKind, from: u8, to: u8, inputs: &[
 }
 
 /// The next result; payouts and alarms are passed over.
-async fn next_done(notices: &mut mpsc::Receiver<Notice>) -> (joule_prover_network::TaskId, ArtefactId) {
+async fn next_done(notices: &mut mpsc::Receiver<Notice>) -> (TaskId, ArtefactId) {
     loop {
         match timeout(PATIENCE, notices.recv()).await.expect("something happens").expect("it runs") {
             Notice::Done(task, result) => return (task, result),
@@ -207,7 +207,7 @@ async fn segments_and_their_merge_are_proven_and_paid() {
 
     let mut delivered = 0;
     for prover in provers {
-        prover.stop.send(true).unwrap();
+        prover.stop.send(Stop::Drain).unwrap();
         delivered += timeout(PATIENCE, prover.running).await.unwrap().unwrap().unwrap().delivered;
     }
     // What the liar delivered was refused afterwards.
@@ -243,7 +243,7 @@ async fn a_coordinator_that_starts_again_goes_on() {
     handle.publish(task_two.clone()).await.unwrap();
     assert_eq!(next_done(&mut notices).await.0, task_two.id());
     assert_eq!(handle.status().await.unwrap().owed, task_one.price + task_two.price);
-    worker.stop.send(true).unwrap();
+    worker.stop.send(Stop::Drain).unwrap();
     let summary = timeout(PATIENCE, worker.running).await.unwrap().unwrap().unwrap();
     assert_eq!((summary.delivered, summary.failed), (2, 0));
     handle.stop().await;
@@ -264,7 +264,7 @@ async fn a_broken_machine_stops_claiming() {
     // Somebody else does it.
     let honest = prover(&address, 2, Arc::new(Honest));
     assert_eq!(next_done(&mut notices).await.0, task.id());
-    honest.stop.send(true).unwrap();
+    honest.stop.send(Stop::Drain).unwrap();
     assert_eq!(timeout(PATIENCE, honest.running).await.unwrap().unwrap().unwrap().delivered, 1);
     handle.stop().await;
     running.await.unwrap().unwrap();

@@ -2,7 +2,7 @@
 
 use joule_protocol::{Address, Digest, Hash, PublicValues};
 use joule_prover_network::{
-    Ability, ArtefactId, Capabilities, CircuitsId, Entry, Event, Lease, LeaseId, ProverId, Signed, Task, TaskId,
+    Ability, ArtefactId, Capabilities, CircuitsId, Entry, Event, Lease, LeaseId, ProverId, Queue, Signed, Task, TaskId,
     TaskKind,
     message::{Answer, Question, REASON_BYTES_MAX, StandingReport},
     task::ARTEFACT_BYTES_MAX,
@@ -59,6 +59,8 @@ fn questions() -> Vec<Question> {
         Question::Chunk(lease, artefact, 9, 3, vec![1, 2, 3]),
         Question::Deliver(lease, artefact),
         Question::Standing,
+        Question::Demand,
+        Question::Time,
     ]
 }
 
@@ -83,6 +85,8 @@ fn answers() -> Vec<Answer> {
             owed: 9,
         }),
         Answer::No("for a reason".to_owned()),
+        Answer::Demand(vec![Queue { kind: TaskKind::Segment, shape: 1, queued: 2, open: 3 }; 2]),
+        Answer::Time(10),
     ]
 }
 
@@ -139,8 +143,8 @@ fn every_message_reads_back_and_no_part_of_one_does() {
 
 #[test]
 fn numbers_that_name_nothing_are_refused() {
-    assert!(matches!(Question::decode(&[11]), Err(WireError::Unknown { got: 11, .. })));
-    assert!(matches!(Answer::decode(&[8]), Err(WireError::Unknown { got: 8, .. })));
+    assert!(matches!(Question::decode(&[12]), Err(WireError::Unknown { got: 12, .. })));
+    assert!(matches!(Answer::decode(&[9]), Err(WireError::Unknown { got: 9, .. })));
     let mut entry = entries()[0].encode();
     entry[8] = 18;
     assert!(matches!(Entry::decode(&entry), Err(WireError::Unknown { got: 18, .. })));

@@ -1,9 +1,14 @@
 //! How things stand, in numbers: what autoscalers, dashboards and operators look at.
 
+use std::collections::BTreeMap;
+
 use joule_protocol::Amount;
 
 use super::{Coordinator, Phase};
-use crate::task::TaskKind;
+use crate::{
+    task::TaskKind,
+    wire::{Reader, Wire, WireError},
+};
 
 /// Tasks of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +30,37 @@ impl TaskCounts {
     #[must_use]
     pub const fn open(&self) -> usize {
         self.queued + self.leased + self.verifying
+    }
+}
+
+/// Queues that are told apart: each kind in each of a few shapes.
+pub const QUEUES_MAX: usize = 16;
+
+/// Open tasks of one kind and shape: what a prover that can do them has to look forward to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// The kind.
+    pub kind: TaskKind,
+    /// For segments the shape; otherwise 0.
+    pub shape: u8,
+    /// Tasks that nobody works on.
+    pub queued: u32,
+    /// Tasks that are not done.
+    pub open: u32,
+}
+
+impl Wire for Queue {
+    const WHAT: &'static str = "queue";
+
+    fn write(&self, out: &mut Vec<u8>) {
+        self.kind.write(out);
+        out.push(self.shape);
+        out.extend_from_slice(&self.queued.to_be_bytes());
+        out.extend_from_slice(&self.open.to_be_bytes());
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, WireError> {
+        Ok(Self { kind: TaskKind::read(input)?, shape: input.u8()?, queued: input.u32()?, open: input.u32()? })
     }
 }
 
@@ -62,6 +98,19 @@ impl Status {
 }
 
 impl Coordinator {
+    /// Open tasks by kind and shape, without those that there are none of. Taking it costs a look at every open task.
+    #[must_use]
+    pub fn queues(&self) -> Vec<Queue> {
+        let mut queues = BTreeMap::<(TaskKind, u8), (u32, u32)>::new();
+        for state in self.tasks.values() {
+            let (queued, open) = queues.entry((state.task.kind, state.task.shape)).or_default();
+            *open += 1;
+            *queued += u32::from(!self.is_worked_on(state));
+        }
+        let queues = queues.into_iter().map(|((kind, shape), (queued, open))| Queue { kind, shape, queued, open });
+        queues.take(QUEUES_MAX).collect()
+    }
+
     /// How things stand.
     #[must_use]
     pub fn status(&self) -> Status {
