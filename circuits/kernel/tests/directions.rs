@@ -67,6 +67,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "joule-machine",
             "joule-tables",
             "joule-prover-engine",
+            "joule-prover-network",
             "joule-rpc",
             "joule-p2p",
             "joule-committee",

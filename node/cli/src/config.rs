@@ -14,7 +14,7 @@ mod sections;
 pub use checked::{FullPlan, PeerPlan, ProofPlan, SettlementPlan};
 pub use sections::{
     BatchConfig, BlocksConfig, CommitteeConfig, Config, FullConfig, GenesisConfig, L1Config, OperationsConfig,
-    P2pConfig, ProofKind, ProofProfile, ProofsConfig, Role, RpcConfig, SettlementConfig, Start,
+    P2pConfig, ProofKind, ProofProfile, ProofShape, ProofsConfig, Role, RpcConfig, SettlementConfig, Start,
 };
 
 /// What is wrong with a configuration.
@@ -339,6 +339,12 @@ mod tests {
         let plan = resolve(&[key, member]).settlement_plan().unwrap().expect("settles");
         assert_eq!(plan.members.len(), 1);
         assert!(matches!(plan.proofs, ProofPlan::Local { .. }));
+        let network = ("proofs.kind", "network");
+        assert_eq!(unusable(&[key, member, network]), "proofs.listen");
+        assert_eq!(unusable(&[key, member, network, ("proofs.listen", "here")]), "proofs.listen");
+        let listen = ("proofs.listen", "/ip4/127.0.0.1/udp/7071/quic-v1");
+        let plan = resolve(&[key, member, network, listen]).settlement_plan().unwrap().expect("settles");
+        assert!(matches!(plan.proofs, ProofPlan::Network { .. }));
     }
 
     #[test]

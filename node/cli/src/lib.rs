@@ -24,8 +24,8 @@ mod settling;
 
 pub use config::{
     BatchConfig, BlocksConfig, CommitteeConfig, Config, ConfigError, FullConfig, FullPlan, GenesisConfig, L1Config,
-    OperationsConfig, P2pConfig, PeerPlan, ProofKind, ProofPlan, ProofProfile, ProofsConfig, Resolved, Role, RpcConfig,
-    SettlementConfig, SettlementPlan, Source, Start,
+    OperationsConfig, P2pConfig, PeerPlan, ProofKind, ProofPlan, ProofProfile, ProofShape, ProofsConfig, Resolved,
+    Role, RpcConfig, SettlementConfig, SettlementPlan, Source, Start,
 };
 pub use engine::{Engine, EngineError, EngineHandle, Shared};
 pub use full::{BeginError, FullNode, FullSetup, FullStartError, RunningFullNode, begin};

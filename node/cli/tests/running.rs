@@ -1,8 +1,14 @@
 //! A node in a process of its own, and what is left when it is killed.
 
+#[path = "suite/full.rs"]
+mod full;
+#[path = "suite/hostile.rs"]
+mod hostile;
 #[path = "suite/kill.rs"]
 mod kill;
 #[path = "suite/life.rs"]
 mod life;
 #[path = "suite/support.rs"]
 mod support;
+#[path = "suite/world.rs"]
+mod world;

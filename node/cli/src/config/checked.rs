@@ -5,12 +5,13 @@ use std::{path::PathBuf, time::Duration};
 use joule_committee_client::{Endpoint, GatherTiming};
 use joule_p2p::Multiaddr;
 use joule_protocol::{Address, Genesis, Hash};
+use joule_prover_network::Prices;
 use joule_sequencer::{BatchLimits, PoolLimits, SequencerConfig};
 use joule_settlement::Policy;
 
 use super::{
     BlocksConfig, Config, ConfigError,
-    sections::{ProofKind, ProofProfile, Role, Start},
+    sections::{ProofKind, ProofProfile, ProofShape, Role, Start},
 };
 
 fn hexadecimal<const N: usize>(key: &'static str, text: &str) -> Result<[u8; N], ConfigError> {
@@ -21,6 +22,12 @@ fn hexadecimal<const N: usize>(key: &'static str, text: &str) -> Result<[u8; N],
         reason: "it must be hexadecimal digits, 40 for an address and 64 for 32 bytes",
     })?;
     Ok(bytes)
+}
+
+fn addresses(key: &'static str, list: &[String]) -> Result<Vec<Multiaddr>, ConfigError> {
+    let reason = "it is no address like /ip4/127.0.0.1/tcp/7070";
+    let unusable = |got: &String| ConfigError::Unusable { key, got: got.clone(), reason };
+    list.iter().map(|address| address.parse().map_err(|_| unusable(address))).collect()
 }
 
 impl Config {
@@ -119,22 +126,30 @@ impl Config {
             let (key, got) = ("committee.certificate_lifetime_s", committee.certificate_lifetime_s.to_string());
             return Err(unusable(key, &got, "a certificate would be too old at once"));
         }
-        let proofs = match self.proofs.kind {
-            ProofKind::Local => ProofPlan::Local {
-                folder: match self.proofs.folder.as_os_str().is_empty() {
-                    true => self.data_folder.with_file_name("proofs"),
-                    false => self.proofs.folder.clone(),
-                },
-                cache: Some(self.proofs.cache_folder.clone()).filter(|folder| !folder.as_os_str().is_empty()),
-                profile: self.proofs.profile,
-            },
-            ProofKind::Network => {
-                return Err(unusable(
-                    "proofs.kind",
-                    "network",
-                    "this version cannot hand tasks to provers of the network yet; use `local`",
-                ));
+        let proofs = &self.proofs;
+        let folder = match proofs.folder.as_os_str().is_empty() {
+            true => self.data_folder.with_file_name("proofs"),
+            false => proofs.folder.clone(),
+        };
+        let cache = Some(proofs.cache_folder.clone()).filter(|folder| !folder.as_os_str().is_empty());
+        let proofs = match proofs.kind {
+            ProofKind::Local => ProofPlan::Local { folder, cache, profile: proofs.profile },
+            ProofKind::Network if proofs.listen.is_empty() => {
+                return Err(unusable("proofs.listen", "[]", "provers of the network would not find this node"));
             }
+            ProofKind::Network => ProofPlan::Network {
+                folder,
+                cache,
+                profile: proofs.profile,
+                listen: addresses("proofs.listen", &proofs.listen)?,
+                shape: proofs.shape,
+                within: Duration::from_secs(proofs.within_s),
+                prices: Prices {
+                    segment: proofs.segment_price.into(),
+                    merge: proofs.merge_price.into(),
+                    wrap: proofs.wrap_price.into(),
+                },
+            },
         };
         Ok(Some(SettlementPlan {
             key_file: settlement.key_file.clone(),
@@ -183,14 +198,9 @@ impl Config {
         if p2p.listen.is_empty() && p2p.bootnodes.is_empty() {
             return Ok(None);
         }
-        let parse = |key: &'static str, list: &[String]| -> Result<Vec<Multiaddr>, ConfigError> {
-            let reason = "it is no address like /ip4/127.0.0.1/tcp/7070";
-            let unusable = |got: &String| ConfigError::Unusable { key, got: got.clone(), reason };
-            list.iter().map(|address| address.parse().map_err(|_| unusable(address))).collect()
-        };
         Ok(Some(PeerPlan {
-            listen: parse("p2p.listen", &p2p.listen)?,
-            bootnodes: parse("p2p.bootnodes", &p2p.bootnodes)?,
+            listen: addresses("p2p.listen", &p2p.listen)?,
+            bootnodes: addresses("p2p.bootnodes", &p2p.bootnodes)?,
             key_file: p2p.key_file.clone(),
             peers_max: p2p.peers_max.max(1),
         }))
@@ -247,6 +257,23 @@ pub enum ProofPlan {
         cache: Option<PathBuf>,
         /// How much soundness is paid for.
         profile: ProofProfile,
+    },
+    /// Provers that join a coordinator in this process.
+    Network {
+        /// Where the coordinator's key and log and the artefacts of batches are kept.
+        folder: PathBuf,
+        /// Where `joule-prover setup` left what results are verified with; the user's cache folder if `None`.
+        cache: Option<PathBuf>,
+        /// How much soundness is paid for.
+        profile: ProofProfile,
+        /// Where provers find this node.
+        listen: Vec<Multiaddr>,
+        /// The largest shape that batches are cut for.
+        shape: ProofShape,
+        /// How long after its last block a batch should be proven.
+        within: Duration,
+        /// What tasks pay.
+        prices: Prices,
     },
 }
 

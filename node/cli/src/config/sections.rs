@@ -218,6 +218,26 @@ pub struct ProofsConfig {
     pub verifier_version: u8,
     /// Where provers find this node, for `network`: addresses like `/ip4/0.0.0.0/udp/7071/quic-v1`.
     pub listen: Vec<String>,
+    /// The largest shape that batches are cut for, for `network`: `small` or `large`.
+    pub shape: ProofShape,
+    /// How long after its last block a batch should be proven, for `network`, seconds.
+    pub within_s: u64,
+    /// What a segment in the smallest shape pays, for `network`, wei on L2; each larger shape pays twice as much.
+    pub segment_price: u64,
+    /// What a merge pays, wei on L2.
+    pub merge_price: u64,
+    /// What a wrap pays, wei on L2.
+    pub wrap_price: u64,
+}
+
+/// How much a segment holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProofShape {
+    /// Few payments; provers of little memory.
+    Small,
+    /// A full segment.
+    Large,
 }
 
 /// Gossip and sync.
@@ -313,6 +333,11 @@ impl Default for Config {
                 cache_folder: PathBuf::new(),
                 verifier_version: 1,
                 listen: Vec::new(),
+                shape: ProofShape::Large,
+                within_s: 3_600,
+                segment_price: 1_000_000_000_000,
+                merge_price: 100_000_000_000,
+                wrap_price: 1_000_000_000_000,
             },
             p2p: P2pConfig { listen: Vec::new(), bootnodes: Vec::new(), key_file: "node.key".into(), peers_max: 64 },
             full: FullConfig { sequencer_rpc: String::new(), start: Start::Blocks, gossip_wait_ms: 10_000 },

@@ -3,7 +3,12 @@
 mod keyset;
 mod status;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use alloy::{
     primitives::{Address, B256},
@@ -12,22 +17,29 @@ use alloy::{
 use joule_committee_client::{Committee, ConnectError, ExpiryPolicy, ExpiryPolicyError};
 use joule_l1::{FeePolicy, L1Client, L1Error, OutboxPolicy};
 use joule_machine::kernel_image;
-use joule_operator::{CommitteePublisher, LocalProofs, Operations, OperationsError, OperationsSetup};
-use joule_prover_engine::{CacheFolder, CacheFolderError, Engine, EngineError, Profile, Silent};
-use joule_settlement::{DriverConfig, Mode, ProofSource};
+use joule_operator::{
+    CommitteePublisher, LocalProofs, NetworkProofs, NetworkProofsConfig, NetworkProofsError, Operations,
+    OperationsError, OperationsSetup, RunningCoordinator,
+};
+use joule_protocol::Digest;
+use joule_prover_engine::{CacheFolder, CacheFolderError, CircuitVerifier, Engine, EngineError, Profile, Silent};
+use joule_prover_network::{CoordinatorHandle, Rules};
+use joule_settlement::{DriverConfig, Mode, Notice, ProofSource};
 use joule_storage::Database;
 use joule_tables::shape::Shape;
 use thiserror::Error;
-use tokio::{sync::broadcast, task::JoinHandle};
+use tokio::{sync::broadcast, task::JoinHandle, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 pub use keyset::KeysetOnL1Error;
 pub use status::SettlingStatus;
 
-use crate::{BlockKey, KeyFileError, Metrics, ProofPlan, SettlementPlan, config::ProofProfile};
+use crate::{BlockKey, KeyFileError, Metrics, ProofPlan, ProofProfile, ProofShape, SettlementPlan};
 
 /// Between questions to a committee that has failed.
-const HEALTH_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
+const HEALTH_EVERY: Duration = Duration::from_secs(30);
+/// Between looks at a coordinator of provers.
+const PROVERS_EVERY: Duration = Duration::from_secs(2);
 
 /// Why settling did not start, or ended.
 #[derive(Debug, Error)]
@@ -80,12 +92,31 @@ pub enum SettlingError {
         /// The protocol version.
         version: u32,
     },
+    /// What results of provers are verified with.
+    #[error("{}: {reason}; run: joule-prover setup --profile {profile}", .path.display())]
+    Verifier {
+        /// Its file.
+        path: PathBuf,
+        /// The profile.
+        profile: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The coordinator of provers.
+    #[error(transparent)]
+    Provers(#[from] Box<NetworkProofsError>),
     /// Settling itself.
     #[error(transparent)]
     Operations(Box<OperationsError>),
     /// A task of ours panicked.
     #[error("a part of settling ended: {0}")]
     Task(#[from] tokio::task::JoinError),
+}
+
+impl From<NetworkProofsError> for SettlingError {
+    fn from(error: NetworkProofsError) -> Self {
+        Self::Provers(Box::new(error))
+    }
 }
 
 impl From<OperationsError> for SettlingError {
@@ -99,7 +130,7 @@ impl From<OperationsError> for SettlingError {
 pub struct Settling {
     status: Arc<SettlingStatus>,
     stop: CancellationToken,
-    task: JoinHandle<Result<(), OperationsError>>,
+    task: JoinHandle<Result<(), SettlingError>>,
 }
 
 impl Settling {
@@ -115,36 +146,57 @@ impl Settling {
         sealed: broadcast::Receiver<u64>,
         metrics: Metrics,
     ) -> Result<Self, SettlingError> {
-        let ProofPlan::Local { folder, cache, profile } = plan.proofs.clone();
         let key = signer(&plan.key_file)?;
         let state = l1.state(l1.head().await?).await?;
         if key.address() != state.sequencer {
             return Err(SettlingError::NotTheSequencer { expected: state.sequencer, got: key.address() });
         }
-        let cache = match cache {
-            Some(path) => CacheFolder::new(&path),
-            None => CacheFolder::default_for_user()?,
+        let (version, version_byte) = (state.protocol_version, plan.verifier_version);
+        let expected = l1.rollup().programs(version).call().await.map_err(L1Error::from)?;
+        let is_theirs = |program: Digest| match B256::new(program.to_hash().0) {
+            got if got == expected => Ok(()),
+            got => Err(SettlingError::OtherProgram { expected, got, version }),
         };
-        let engine = Arc::new(tokio::task::spawn_blocking(move || prepare(&cache, profile)).await??);
-        let program = B256::new(engine.program_hash().to_hash().0);
-        let expected = l1.rollup().programs(state.protocol_version).call().await.map_err(L1Error::from)?;
-        if program != expected {
-            return Err(SettlingError::OtherProgram { expected, got: program, version: state.protocol_version });
+        match plan.proofs.clone() {
+            ProofPlan::Local { folder, cache, profile } => {
+                let cache = cache_folder(cache)?;
+                let engine = Arc::new(tokio::task::spawn_blocking(move || prepare(&cache, profile)).await??);
+                is_theirs(engine.program_hash())?;
+                let proofs = LocalProofs::new(database.clone(), engine, version_byte, &folder, Silent);
+                Self::start_with(plan, database, l1, key, proofs, None, sealed, metrics).await
+            }
+            ProofPlan::Network { folder, cache, profile, listen, shape, within, prices } => {
+                let verifier = verifier(&cache_folder(cache)?, profile)?;
+                is_theirs(verifier.program())?;
+                let shape = match shape {
+                    ProofShape::Small => Shape::Small,
+                    ProofShape::Large => Shape::Large,
+                };
+                let rules = Rules::default();
+                let config =
+                    NetworkProofsConfig { listen, folder, version: version_byte, prices, within, shape, rules };
+                let (proofs, coordinator) = NetworkProofs::start(database.clone(), verifier, config).await?;
+                for address in proofs.coordinator().addresses() {
+                    tracing::info!(%address, "provers join here");
+                }
+                let coordinator = Some((proofs.coordinator().clone(), coordinator));
+                Self::start_with(plan, database, l1, key, proofs, coordinator, sealed, metrics).await
+            }
         }
-        let proofs = LocalProofs::new(database.clone(), engine, plan.verifier_version, &folder, Silent);
-        Self::start_with(plan, database, l1, key, proofs, sealed, metrics).await
     }
 
-    /// As [`Settling::start`], with proofs from elsewhere and a key that is at hand.
+    /// As [`Settling::start`], with proofs from elsewhere and a key that is at hand. A coordinator that the proofs come from is ended with the rest.
     ///
     /// # Errors
     /// As [`Settling::start`].
+    #[allow(clippy::too_many_arguments, reason = "each is one thing that whoever assembles a node has at hand")]
     pub async fn start_with(
         plan: SettlementPlan,
         database: Database,
         l1: L1Client,
         key: PrivateKeySigner,
         proofs: impl ProofSource,
+        coordinator: Option<(CoordinatorHandle, RunningCoordinator)>,
         sealed: broadcast::Receiver<u64>,
         metrics: Metrics,
     ) -> Result<Self, SettlingError> {
@@ -185,7 +237,7 @@ impl Settling {
         let operations = Operations::start(setup, sealed).await?;
         status.follows(operations.handle().standing());
         let stop = CancellationToken::new();
-        let task = tokio::spawn(watch(operations, status.clone(), metrics, stop.clone()));
+        let task = tokio::spawn(watch(operations, coordinator, status.clone(), metrics, stop.clone()));
         Ok(Self { status, stop, task })
     }
 
@@ -200,7 +252,7 @@ impl Settling {
     /// Why settling had ended before.
     pub async fn stop(self) -> Result<(), SettlingError> {
         self.stop.cancel();
-        Ok(self.task.await??)
+        self.task.await?
     }
 }
 
@@ -209,39 +261,59 @@ fn signer(path: &Path) -> Result<PrivateKeySigner, SettlingError> {
     Ok(PrivateKeySigner::from_bytes(&B256::new(BlockKey::read(path)?.secret_bytes()))?)
 }
 
-fn prepare(cache: &CacheFolder, profile: ProofProfile) -> Result<Engine, Box<EngineError>> {
-    let profile = match profile {
+fn cache_folder(configured: Option<PathBuf>) -> Result<CacheFolder, CacheFolderError> {
+    configured.map_or_else(CacheFolder::default_for_user, |path| Ok(CacheFolder::new(&path)))
+}
+
+fn profile_of(profile: ProofProfile) -> Profile {
+    match profile {
         ProofProfile::Fast => Profile::Fast,
         ProofProfile::Proven => Profile::Proven,
-    };
+    }
+}
+
+fn prepare(cache: &CacheFolder, profile: ProofProfile) -> Result<Engine, Box<EngineError>> {
+    let profile = profile_of(profile);
     tracing::info!(profile = profile.name(), cache = %cache.path().display(), "circuits and keys; without a cache this takes minutes");
     let engine = Engine::new(kernel_image(), &Shape::ALL, profile, cache, &Silent)?;
     engine.set_up_wrap(&Silent)?;
     Ok(engine)
 }
 
+/// What results of provers are verified with, as `joule-prover setup` left it.
+fn verifier(cache: &CacheFolder, profile: ProofProfile) -> Result<CircuitVerifier, SettlingError> {
+    let profile = profile_of(profile);
+    let path = cache.path().join(format!("verifier-{}.joule", profile.name()));
+    let unusable = |reason: String| SettlingError::Verifier { path: path.clone(), profile: profile.name(), reason };
+    let bytes = fs::read(&path).map_err(|error| unusable(error.to_string()))?;
+    CircuitVerifier::from_bytes(&bytes).map_err(|error| unusable(error.to_string()))
+}
+
 /// Takes what settlement says until it ends or is to stop.
 async fn watch(
     mut operations: Operations,
+    coordinator: Option<(CoordinatorHandle, RunningCoordinator)>,
     status: Arc<SettlingStatus>,
     metrics: Metrics,
     stop: CancellationToken,
-) -> Result<(), OperationsError> {
+) -> Result<(), SettlingError> {
     let mut standing = operations.handle().standing();
-    loop {
+    let mut beat = tokio::time::interval(PROVERS_EVERY);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let is_told = loop {
         tokio::select! {
             notice = operations.notice() => match notice {
                 Some(notice) => {
                     status.took(&notice);
-                    if !matches!(notice, joule_settlement::Notice::Stage { .. }) {
+                    if !matches!(notice, Notice::Stage { .. }) {
                         metrics.settlement_alarms.inc();
                     }
                 }
-                None => break,
+                None => break false,
             },
             changed = standing.changed() => {
                 if changed.is_err() {
-                    break;
+                    break false;
                 }
                 let now = *standing.borrow_and_update();
                 metrics.batches_committed.set(now.committed as i64);
@@ -249,12 +321,25 @@ async fn watch(
                 metrics.batches_executed.set(now.executed as i64);
                 metrics.data_on_l1.set(i64::from(now.mode != Mode::Committee));
             }
-            () = stop.cancelled() => return operations.stop().await,
+            _ = beat.tick(), if coordinator.is_some() => {
+                if let Some((handle, _)) = &coordinator
+                    && let Ok(counts) = handle.status().await
+                {
+                    status.provers_are(counts);
+                }
+            }
+            () = stop.cancelled() => break true,
         }
+    };
+    let mut result = operations.stop().await.map_err(SettlingError::from);
+    if let Some((_, coordinator)) = coordinator {
+        let ended = coordinator.stop().await;
+        result = result.and(ended.map_err(SettlingError::from));
     }
-    let result = operations.stop().await;
-    let reason = result.as_ref().err().map_or_else(|| "without a reason".to_owned(), ToString::to_string);
-    tracing::error!(%reason, "settlement has ended; restart the node when the cause is gone");
-    status.ended(reason);
+    if !is_told {
+        let reason = result.as_ref().err().map_or_else(|| "without a reason".to_owned(), ToString::to_string);
+        tracing::error!(%reason, "settlement has ended; restart the node when the cause is gone");
+        status.ended(reason);
+    }
     result
 }

@@ -11,6 +11,7 @@ use std::{
 use alloy::primitives::{Address, Bytes};
 use joule_committee::{Keyset, Signatures, VerifiedCertificate};
 use joule_committee_client::{Observer, Report};
+use joule_prover_network::{Status, TaskCounts};
 use joule_rpc::wire::{CommitteeMember, CommitteeStatus, DataMode, ProverStatus};
 use joule_settlement::{Mode, NotCertified, NotProven, Notice, Offer, ProofRequest, ProofSource, Publisher, Standing};
 use tokio::sync::watch;
@@ -36,6 +37,8 @@ pub struct SettlingStatus {
     keyset: Keyset,
     members: Mutex<HashMap<Address, Seen>>,
     proofs: ProofCounts,
+    /// What a coordinator of provers counts; `None` where this process proves.
+    network: Mutex<Option<Status>>,
     standing: OnceLock<watch::Receiver<Standing>>,
     alarm: Mutex<Option<String>>,
     ended: OnceLock<String>,
@@ -47,6 +50,7 @@ impl SettlingStatus {
             keyset,
             members: Mutex::default(),
             proofs: ProofCounts::default(),
+            network: Mutex::default(),
             standing: OnceLock::new(),
             alarm: Mutex::default(),
             ended: OnceLock::new(),
@@ -64,6 +68,10 @@ impl SettlingStatus {
             Notice::Operator(alarm) => *lock(&self.alarm) = Some(format!("{alarm:?}")),
             Notice::Stage { .. } => {}
         }
+    }
+
+    pub(crate) fn provers_are(&self, counts: Status) {
+        *lock(&self.network) = Some(counts);
     }
 
     pub(crate) fn ended(&self, reason: String) {
@@ -116,10 +124,19 @@ impl SettlingStatus {
         }
     }
 
-    /// Proving, for JSON-RPC: this process counts as one prover.
+    /// Proving, for JSON-RPC: as the coordinator counts it; a process that proves itself counts as one prover.
     pub fn provers(&self) -> ProverStatus {
-        let under_way = self.proofs.under_way.load(Ordering::Relaxed);
         let last = self.proofs.last.load(Ordering::Relaxed);
+        if let Some(counts) = *lock(&self.network) {
+            let count = |of: fn(&TaskCounts) -> usize| counts.tasks.iter().map(of).sum::<usize>() as u32;
+            return ProverStatus {
+                provers: counts.provers_known as u32,
+                tasks_waiting: count(|tasks| tasks.queued),
+                tasks_leased: count(|tasks| tasks.leased + tasks.verifying),
+                last_proven_batch: (last != 0).then_some(last),
+            };
+        }
+        let under_way = self.proofs.under_way.load(Ordering::Relaxed);
         // One batch is proven at a time; the others wait for their turn.
         let leased = under_way.min(1);
         ProverStatus {

@@ -1,0 +1,125 @@
+//! Full nodes that start late, from a snapshot, from data, and without a sequencer.
+
+use std::{
+    fs::File,
+    io::{BufReader, BufWriter},
+    time::Duration,
+};
+
+use joule_node::{FullPlan, Start};
+use joule_protocol::{Hash, Native};
+use joule_rpc::Node;
+use joule_storage::{Database, Stage};
+
+use crate::world::{World, reaches};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn full_nodes_reach_the_same_state_however_they_begin() {
+    let mut world = World::start().await;
+    let sequencer = world.sequencer().await;
+    sequencer.funded().await;
+    sequencer.pay(&mut world).await;
+    sequencer.executed(1).await;
+    sequencer.pay(&mut world).await;
+    let last = sequencer.executed(2).await;
+    let committee = sequencer.node.node().committee_status().expect("settles");
+    assert!(committee.members.iter().filter(|member| member.last_signed_batch.is_some()).count() >= 2);
+    assert_eq!(sequencer.node.node().prover_status().expect("settles").last_proven_batch, Some(last));
+
+    // Late, from peers: blocks carry the sequencer's signature, and batches L1's stages.
+    let late = world.full("late", Start::Blocks, &sequencer.addresses(), None).await;
+    reaches(&late, &sequencer.head()).await;
+    let mut l1 = late.node().l1();
+    let at_first = late.node().database().view().expect("a view").block(1).expect("reads").expect("kept");
+    assert!(at_first.signature.is_some());
+    loop {
+        let executed = late.node().database().view().expect("a view").executed_batch().expect("reads");
+        if executed.is_some_and(|batch| batch.number == last) {
+            break;
+        }
+        l1.changed().await.expect("L1 is followed");
+    }
+
+    // A transaction that is sent to it is acknowledged when the sequencer's block with it is here; by JSON-RPC, when the sequencer says so.
+    let hash = late.node().submit(world.transfer(0)).await.expect("acknowledged");
+    let place = late.node().database().view().expect("a view").transaction_place(&hash).expect("reads");
+    assert!(place.is_some(), "the acknowledgement is a block");
+    let url = format!("http://{}", sequencer.node.rpc());
+    let other = world.full("other", Start::Blocks, &late.listening().to_vec(), Some(url)).await;
+    let hash = other.node().submit(world.transfer(1)).await.expect("acknowledged");
+    let is_there = |database: &Database| {
+        let view = database.view().expect("a view");
+        view.transaction_place(&hash).expect("reads").is_some()
+            || view.pool_all().expect("reads").iter().any(|record| record.hash == hash)
+    };
+    assert!(is_there(&sequencer.database), "acknowledged is durable");
+    let refused = other.node().submit(world.transfer(1)[1..].to_vec()).await;
+    assert!(refused.is_err());
+    // The second follows the first, which passes on what it accepts.
+    sequencer.pay(&mut world).await;
+    reaches(&other, &sequencer.head()).await;
+    reaches(&late, &sequencer.head()).await;
+
+    // From a snapshot of the executed state; history comes after.
+    let last = sequencer.executed(last + 1).await;
+    let batch = sequencer.database.view().expect("a view").batch(last).expect("reads").expect("there");
+    assert_eq!(batch.stage, Stage::Executed);
+    let file = world.folder.path().join("state.snapshot");
+    {
+        let mut out = BufWriter::new(File::create(&file).expect("a file"));
+        sequencer.database.view().expect("a view").snapshot(batch.last_block, &mut out).expect("writes");
+    }
+    let wrong = Database::restore(
+        world.folder.path().join("wrong"),
+        &world.genesis,
+        &Hash([1; 32]),
+        &mut BufReader::new(File::open(&file).expect("a file")),
+    );
+    assert!(wrong.is_err(), "not a checkpoint of L1's");
+    let restored = Database::restore(
+        world.folder.path().join("restored"),
+        &world.genesis,
+        &batch.checkpoint.hash::<Native>(),
+        &mut BufReader::new(File::open(&file).expect("a file")),
+    )
+    .expect("restores");
+    let plan = FullPlan {
+        members: world.members.clone(),
+        serve_limit: Duration::from_secs(10),
+        sequencer_rpc: None,
+        start: Start::Blocks,
+        gossip_wait: Duration::from_secs(20),
+    };
+    let restored = world.full_on(restored, plan, world.l1().await, &sequencer.addresses()).await;
+    sequencer.pay(&mut world).await;
+    reaches(&restored, &sequencer.head()).await;
+    let mut l1 = restored.node().l1();
+    while restored.node().database().view().expect("a view").first_block().expect("reads") > 1 {
+        l1.changed().await.expect("L1 is followed");
+    }
+    let ours = sequencer.database.view().expect("a view").block(2).expect("reads").expect("kept");
+    let theirs = restored.node().database().view().expect("a view").block(2).expect("reads").expect("kept");
+    assert_eq!((ours.hash(), ours.transactions, ours.items), (theirs.hash(), theirs.transactions, theirs.items));
+
+    // With an empty disk, and nobody but L1 and the committee.
+    sequencer.executed(last + 1).await;
+    let end = sequencer.head();
+    for node in [late, other, restored] {
+        node.stop().await.expect("stops");
+    }
+    sequencer.stop().await;
+    let blocks = world.full("blocks", Start::Blocks, &[], None).await;
+    reaches(&blocks, &end).await;
+    assert_eq!(blocks.node().peer_count(), 0);
+    let data = world.full("data", Start::Data, &[], None).await;
+    reaches(&data, &end).await;
+    let first = blocks.node().database().view().expect("a view").block(1).expect("reads").expect("kept");
+    assert_eq!(first.hash(), at_first.hash());
+    let nobody = blocks.node().submit(world.transfer(2)).await;
+    assert!(nobody.is_err(), "nobody has acknowledged it");
+    for node in [blocks, data] {
+        assert_eq!(node.node().halted(), None);
+        node.stop().await.expect("stops");
+    }
+    world.stop().await;
+}

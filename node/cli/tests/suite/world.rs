@@ -1,0 +1,423 @@
+//! A network in this process: an L1 with the contracts, a committee that really runs, a sequencer that settles, and full nodes.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use alloy::{
+    network::{EthereumWallet, TransactionBuilder},
+    primitives::{Address, B256, Bytes, U256},
+    providers::{DynProvider, Provider, ProviderBuilder},
+    rpc::types::TransactionRequest,
+    signers::local::PrivateKeySigner,
+};
+use joule_committee::{EcdsaSecretKey, Keyset, Scheme};
+use joule_committee_client::{Committee, Endpoint, GatherTiming};
+use joule_contracts::{
+    Addresses, Bridge, CommitteeSetup, Deployment, GovernanceSetup, Rollup, TestVerifier, VerifierSetup, deploy,
+    proof_bytes,
+};
+use joule_dac::{
+    api,
+    keys::MemberKeys,
+    member::Member,
+    rules::Promises,
+    sync::{self, SyncConfig},
+};
+use joule_follow::{genesis_checkpoint, l1::Watcher};
+use joule_l1::{FollowConfig, L1Client};
+use joule_node::{
+    BlockKey, FullPlan, FullSetup, L1Setup, PeerPlan, ProofPlan, ProofProfile, RunningFullNode, RunningNode,
+    SettlementPlan, Settling, Setup, Start, begin, bench,
+};
+use joule_p2p::{Keypair, Multiaddr};
+use joule_protocol::{Checkpoint, Digest, Genesis, Hash, Native, PublicValues};
+use joule_rpc::{Limits, Node};
+use joule_sequencer::{BatchLimits, SequencerConfig};
+use joule_settlement::{NotProven, Policy, ProofRequest, ProofSource};
+use joule_storage::Database;
+use joule_testnet_l1::{ChainConfig, DEVELOPMENT_ACCOUNTS, L1, ServerConfig};
+use joule_workload::{Key, sign_call};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::key;
+
+const PROGRAM: B256 = B256::with_last_byte(9);
+const MEMBERS: u8 = 3;
+/// Of three members two must sign.
+const HONEST: u32 = 2;
+/// Wallets with money on L2.
+pub(crate) const WALLETS: u64 = 4;
+const LIFETIME_S: u64 = 100_000;
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn secret(what: &str, index: u8) -> B256 {
+    let mut bytes = what.as_bytes().to_vec();
+    bytes.push(index);
+    alloy::primitives::keccak256(bytes)
+}
+
+/// Takes whatever leads from a batch's parent to its checkpoint for proven, as the test verifier does.
+struct TestProofs(u64);
+
+impl ProofSource for TestProofs {
+    async fn prove(&self, request: ProofRequest) -> Result<Bytes, NotProven> {
+        let values = PublicValues {
+            program: Digest::from_hash(Hash(PROGRAM.0)).expect("canonical"),
+            chain_id: self.0,
+            from: request.batch.parent.hash::<Native>(),
+            to: request.batch.checkpoint.hash::<Native>(),
+        };
+        let mut points = [U256::ZERO; 8];
+        points[0] = U256::from_be_bytes(values.public_input().0);
+        Ok(proof_bytes(1, &points))
+    }
+}
+
+struct RunningMember {
+    stop: CancellationToken,
+    tasks: [JoinHandle<()>; 2],
+}
+
+/// The network without full nodes.
+pub(crate) struct World {
+    // Dropping it stops the server.
+    _l1: L1,
+    url: String,
+    provider: DynProvider,
+    pub(crate) addresses: Addresses,
+    pub(crate) genesis: Genesis,
+    pub(crate) members: Vec<Endpoint>,
+    running: Vec<RunningMember>,
+    sequencer: PrivateKeySigner,
+    nonces: Vec<u64>,
+    pub(crate) folder: TempDir,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let genesis = bench::genesis();
+        let l1 = L1::start(ChainConfig::development(), ServerConfig::default()).await.expect("the L1 starts");
+        let url = l1.url();
+        let deployer = DEVELOPMENT_ACCOUNTS[0].0;
+        let wallet = PrivateKeySigner::from_bytes(&DEVELOPMENT_ACCOUNTS[0].1).expect("a key");
+        let provider = ProviderBuilder::new()
+            .wallet(EthereumWallet::from(wallet))
+            .connect_http(url.parse().expect("a URL"))
+            .erased();
+        provider.client().set_poll_interval(Duration::from_millis(5));
+        let sequencer = PrivateKeySigner::from_bytes(&secret("sequencer", 0)).expect("a key");
+        let fund = TransactionRequest::default()
+            .with_from(deployer)
+            .with_to(sequencer.address())
+            .with_value(U256::from(10).pow(U256::from(20)));
+        assert!(provider.send_transaction(fund).await.expect("sends").get_receipt().await.expect("mined").status());
+
+        let keys: Vec<_> =
+            (0..MEMBERS).map(|index| EcdsaSecretKey::from_bytes(&secret("member", index).0).expect("a key")).collect();
+        let mut seats: Vec<_> = keys
+            .iter()
+            .map(|key| joule_committee::Member { account: key.address(), signer: key.address(), bls: None })
+            .collect();
+        seats.sort_by_key(|seat| seat.signer);
+        let signers = seats.iter().map(|seat| seat.signer).collect();
+        Keyset::new(Scheme::Ecdsa, seats, HONEST).expect("a keyset");
+        let deployment = Deployment {
+            l2_chain_id: genesis.chain_id,
+            genesis: genesis_checkpoint(&genesis),
+            genesis_id: B256::new(genesis.id::<Native>().0),
+            program: PROGRAM,
+            base_token: Address::ZERO,
+            operator: deployer,
+            sequencer: sequencer.address(),
+            governance: GovernanceSetup { delay_s: 7_200, proposers: vec![deployer], executors: vec![Address::ZERO] },
+            committee: CommitteeSetup {
+                signers,
+                honest: HONEST,
+                remaining_min_s: 7_200,
+                stake_lock_s: 7_200,
+                stake_min: U256::ZERO,
+            },
+            verifier: VerifierSetup { version: 1, bytecode: Bytes::from_static(&TestVerifier::BYTECODE) },
+            delays: Rollup::Delays {
+                queueExpiry: 3_600,
+                exitWindow: 3_600,
+                lateAfter: 3_000,
+                proofDeadline: 3_000,
+                executionWindow: 600,
+                timestampSkew: 60,
+            },
+            fees: Rollup::Fees { request: 1_000, forcedCall: 3_000, doubling: 1_000, perBlockMax: 64 },
+            presentation_window_s: 3_600,
+        };
+        let addresses = deploy(&provider, deployer, &deployment).await.expect("deploys");
+        let mut world = Self {
+            _l1: l1,
+            url,
+            provider,
+            addresses,
+            genesis,
+            members: Vec::new(),
+            running: Vec::new(),
+            sequencer,
+            nonces: vec![0; WALLETS as usize],
+            folder,
+        };
+        world.start_members(keys).await;
+        world.deposit().await;
+        world
+    }
+
+    async fn start_members(&mut self, keys: Vec<EcdsaSecretKey>) {
+        let mut listeners = Vec::new();
+        for key in &keys {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let url = format!("http://{}", listener.local_addr().expect("an address")).parse().expect("a URL");
+            self.members.push(Endpoint { account: key.address(), url });
+            listeners.push(listener);
+        }
+        for (listener, key) in listeners.into_iter().zip(keys) {
+            let account = key.address();
+            let path = self.folder.path().join(account.to_string());
+            let database = Database::open(path, &self.genesis).expect("opens");
+            let keys = MemberKeys::new(account, Some(key), None).expect("keys");
+            let promises = Promises { expiry_ahead_max_s: 2 * LIFETIME_S };
+            let (l1, rollup) = (self.genesis.l1_chain_id, self.addresses.rollup);
+            let member = Member::open(database, keys, l1, rollup, promises).expect("a member");
+            let watcher = Watcher::new(self.client().await, genesis_checkpoint(&self.genesis), 0);
+            let others = self.members.iter().filter(|other| other.account != account).cloned().collect();
+            let config = SyncConfig {
+                poll: Duration::from_millis(200),
+                peer_limit: LIMIT,
+                snapshot_every: Duration::ZERO,
+                retention_s: LIFETIME_S,
+            };
+            let stop = CancellationToken::new();
+            let peers = Arc::new(Committee::new(others).expect("peers"));
+            let syncing = tokio::spawn(sync::run(member.clone(), watcher, peers, config, stop.clone()));
+            let stopped = stop.clone();
+            let serving = tokio::spawn(async move {
+                api::serve(listener, member, stopped.cancelled_owned()).await.expect("serves");
+            });
+            self.running.push(RunningMember { stop, tasks: [syncing, serving] });
+        }
+    }
+
+    async fn deposit(&self) {
+        let bridge = Bridge::new(self.addresses.bridge, self.provider.clone());
+        let rollup = Rollup::new(self.addresses.rollup, self.provider.clone());
+        for wallet in 0..WALLETS {
+            let fee = rollup.requestFee(1).call().await.expect("a fee");
+            let amount = 1_u128 << 64;
+            let to = Address::new(key(wallet).address.0);
+            let call = bridge.deposit(to, amount).value(U256::from(amount) + fee);
+            assert!(call.send().await.expect("sends").get_receipt().await.expect("mined").status());
+        }
+    }
+
+    pub(crate) async fn client(&self) -> L1Client {
+        let at = self.addresses;
+        L1Client::connect(&self.url, self.genesis.l1_chain_id, at.rollup, at.block_number).await.expect("connects")
+    }
+
+    pub(crate) async fn l1(&self) -> L1Setup {
+        L1Setup {
+            client: self.client().await,
+            follow: FollowConfig { confirmations: 0, ..FollowConfig::default() },
+            poll: Duration::from_millis(100),
+            contracts: None,
+        }
+    }
+
+    /// The key that signs blocks.
+    pub(crate) fn block_key(&self) -> BlockKey {
+        BlockKey::from_secret(self.sequencer.credential().to_bytes().into()).expect("a key")
+    }
+
+    /// A transfer of the wallet's next nonce.
+    pub(crate) fn transfer(&mut self, wallet: u64) -> Vec<u8> {
+        let nonce = self.nonces[wallet as usize];
+        self.nonces[wallet as usize] += 1;
+        let to = joule_protocol::Address([0xaa; 20]);
+        let key: Key = key(wallet);
+        sign_call(self.genesis.chain_id, &key, nonce, 1_000_000, &to, 1 + u128::from(nonce), None)
+    }
+
+    /// Starts the sequencer, on the disk that it left, and settling beside it.
+    pub(crate) async fn sequencer(&self) -> Sequencer {
+        let database = Database::open(self.folder.path().join("sequencer"), &self.genesis).expect("opens");
+        let setup = Setup {
+            database: database.clone(),
+            sequencer: SequencerConfig {
+                batch: BatchLimits { age_ms_max: 1_000, ..bench::sequencer_config().batch },
+                block_interval_ms: 20,
+                ..bench::sequencer_config()
+            },
+            key: self.block_key(),
+            rpc: any(),
+            limits: Limits::default(),
+            operations: any(),
+            l1: Some(self.l1().await),
+            peers: Some((peer_plan(Vec::new()), Keypair::generate_ed25519())),
+        };
+        let node = RunningNode::start(setup).await.expect("starts");
+        let plan = SettlementPlan {
+            key_file: "unused".into(),
+            members: self.members.clone(),
+            policy: Policy { certificate_margin_s: 600, retry_s: 1, ..Policy::default() },
+            confirmations: 0,
+            poll: Duration::from_millis(100),
+            fee_cap_max: 500_000_000_000,
+            certificate_lifetime_s: LIFETIME_S,
+            timing: GatherTiming { linger: Duration::from_millis(200), ..GatherTiming::default() },
+            verifier_version: 1,
+            proofs: ProofPlan::Local { folder: "unused".into(), cache: None, profile: ProofProfile::Fast },
+        };
+        let (l1, key, proofs) = (self.client().await, self.sequencer.clone(), TestProofs(self.genesis.chain_id));
+        let (sealed, metrics) = (node.node().subscribe_batches(), node.metrics().clone());
+        let settling = Settling::start_with(plan, database.clone(), l1, key, proofs, None, sealed, metrics)
+            .await
+            .expect("settles");
+        node.node().settles(settling.status().clone());
+        Sequencer { node, settling, database }
+    }
+
+    /// Starts a full node in a folder of this world.
+    pub(crate) async fn full(
+        &self,
+        folder: &str,
+        start: Start,
+        bootnodes: &[Multiaddr],
+        rpc: Option<String>,
+    ) -> RunningFullNode {
+        let l1 = self.l1().await;
+        let plan = FullPlan {
+            members: self.members.clone(),
+            serve_limit: LIMIT,
+            sequencer_rpc: rpc,
+            start,
+            gossip_wait: Duration::from_secs(20),
+        };
+        let path = self.folder.path().join(folder);
+        let database = begin(&path, &self.genesis, &plan, &l1).await.expect("a disk");
+        self.full_on(database, plan, l1, bootnodes).await
+    }
+
+    pub(crate) async fn full_on(
+        &self,
+        database: Database,
+        plan: FullPlan,
+        l1: L1Setup,
+        bootnodes: &[Multiaddr],
+    ) -> RunningFullNode {
+        let setup = FullSetup {
+            database,
+            plan,
+            rpc: any(),
+            limits: Limits::default(),
+            operations: any(),
+            l1,
+            peers: Some((peer_plan(bootnodes.to_vec()), Keypair::generate_ed25519())),
+            base_fee: 1_000,
+        };
+        RunningFullNode::start(setup).await.expect("starts")
+    }
+
+    pub(crate) async fn stop(self) {
+        for member in self.running {
+            member.stop.cancel();
+            for task in member.tasks {
+                task.await.expect("ends");
+            }
+        }
+    }
+}
+
+pub(crate) fn any() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+pub(crate) fn peer_plan(bootnodes: Vec<Multiaddr>) -> PeerPlan {
+    PeerPlan {
+        listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")],
+        bootnodes,
+        key_file: "unused".into(),
+        peers_max: 16,
+    }
+}
+
+/// A sequencer that settles.
+pub(crate) struct Sequencer {
+    pub(crate) node: RunningNode,
+    pub(crate) settling: Settling,
+    pub(crate) database: Database,
+}
+
+impl Sequencer {
+    pub(crate) fn addresses(&self) -> Vec<Multiaddr> {
+        self.node.listening().to_vec()
+    }
+
+    pub(crate) fn head(&self) -> Checkpoint {
+        *self.database.view().expect("a view").head()
+    }
+
+    /// Sends a transfer of every wallet and waits until all are in blocks.
+    pub(crate) async fn pay(&self, world: &mut World) {
+        let mut events = self.node.node().subscribe();
+        let mut hashes = Vec::new();
+        for wallet in 0..WALLETS {
+            hashes.push(self.node.node().submit(world.transfer(wallet)).await.expect("taken"));
+        }
+        let is_in =
+            |hash: &Hash| self.database.view().expect("a view").transaction_place(hash).expect("reads").is_some();
+        while !hashes.iter().all(is_in) {
+            events.recv().await.expect("the node runs");
+        }
+    }
+
+    /// Waits until every deposit is in a block.
+    pub(crate) async fn funded(&self) {
+        let mut events = self.node.node().subscribe();
+        while self.head().priority_count < WALLETS {
+            events.recv().await.expect("the node runs");
+        }
+    }
+
+    /// Waits until everything that is sealed, `least` batches at least, is executed on L1.
+    pub(crate) async fn executed(&self, least: u64) -> u64 {
+        loop {
+            let standing = self.settling.status().standing().expect("settles");
+            let last =
+                self.database.view().expect("a view").last_batch().expect("reads").map_or(0, |batch| batch.number);
+            if last >= least && standing.executed == last {
+                return last;
+            }
+            // L1 is looked at from time to time, so there is nothing else to wait for.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.node.stop().await.expect("stops");
+        self.settling.stop().await.expect("stops");
+    }
+}
+
+/// Waits until a full node stands at a checkpoint; its state has that root then.
+pub(crate) async fn reaches(node: &RunningFullNode, wanted: &Checkpoint) {
+    let mut events = node.node().subscribe();
+    loop {
+        let head = *node.node().database().view().expect("a view").head();
+        if head.block_number >= wanted.block_number {
+            let there = node.node().database().view().expect("a view").checkpoint(wanted.block_number);
+            assert_eq!(there.expect("reads").as_ref(), Some(wanted), "the same block, the same state");
+            return;
+        }
+        assert_eq!(node.node().halted(), None);
+        let _ = tokio::time::timeout(Duration::from_secs(60), events.recv()).await.unwrap_or_else(|_| {
+            panic!("at {} of {}: {:?}", head.block_number, wanted.block_number, node.node().stuck())
+        });
+    }
+}
