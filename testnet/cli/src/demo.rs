@@ -4,7 +4,6 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -20,8 +19,8 @@ use joule_protocol::{
     Address as L2Address, Amount, Call, ComputeReceipt, DeviceConsent, Genesis, Hash, Hashing, Key, Native, Object,
     PriorityKind, Voucher,
 };
-use joule_prover_engine::{CacheFolder, Engine};
-use joule_recursion::profile::Profile;
+use joule_prover_engine::{CacheFolder, CircuitVerifier, Engine, Profile};
+use joule_recursion::security::Security;
 use joule_rpc::{
     bundle::verify_bundle,
     wire::{ReceiptBundle, ReceiptId, WithdrawalProof},
@@ -38,6 +37,7 @@ use crate::{
     client::Client,
     inference::Model,
     network::{Contracts, DEPLOYER, Ledger, Members, Sequencer, genesis},
+    prover::{ProverReport, Provers, TaskReport},
     report::{Reporter, StageReport, StepReport},
 };
 
@@ -63,11 +63,24 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(3_600);
 /// How much soundness is paid for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-enum ProfileChoice {
+pub(crate) enum ProfileChoice {
     /// For development: `joule-prover security` prints how few bits are provable.
     Fast,
     /// At least 100 provable bits in the tables.
     Proven,
+}
+
+impl ProfileChoice {
+    pub(crate) const fn name(self) -> &'static str {
+        self.profile().name()
+    }
+
+    pub(crate) const fn profile(self) -> Profile {
+        match self {
+            Self::Fast => Profile::Fast,
+            Self::Proven => Profile::Proven,
+        }
+    }
 }
 
 /// What to run.
@@ -92,6 +105,9 @@ pub(crate) struct Arguments {
     /// Which proofs.
     #[arg(long, value_enum, default_value_t = ProfileChoice::Fast)]
     profile: ProfileChoice,
+    /// Provers, each in processes of its own. One takes some 5 GiB while it proves; the first one up to 11 GiB, if a block is too large for small segments.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=8))]
+    provers: u8,
     /// What all keys are made from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -144,7 +160,9 @@ struct Summary {
     chain_id: u64,
     l1_chain_id: u64,
     stages: Vec<StageReport>,
-    proving: Vec<StepReport>,
+    circuits: Vec<StepReport>,
+    tasks: Vec<TaskReport>,
+    provers: Vec<ProverReport>,
     batches: Vec<BatchSummary>,
     signers: Vec<usize>,
     l1: Vec<L1Step>,
@@ -180,7 +198,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 async fn demo(arguments: &Arguments, folder: &Path, reporter: &Reporter) -> anyhow::Result<()> {
     reporter
         .say(&format!("Joule on this machine, seed {}. Keys are public and hold nothing of value.", arguments.seed));
-    let engine = reporter.stage("circuits and keys", circuits(arguments.profile, reporter.clone())).await?;
+    let circuits = reporter.stage("circuits and keys", circuits(arguments.profile, folder, reporter.clone())).await?;
     let ledger = reporter
         .stage("L1", async {
             let ledger = Ledger::start(arguments.l1.as_deref(), arguments.seed).await?;
@@ -191,7 +209,7 @@ async fn demo(arguments: &Arguments, folder: &Path, reporter: &Reporter) -> anyh
     let contracts = reporter
         .stage("contracts", async {
             let genesis = genesis(7_707, ledger.chain_id, ledger.now_s().await?, arguments.seed);
-            let contracts = Contracts::deploy(&ledger, genesis, engine.program_hash(), arguments.seed).await?;
+            let contracts = Contracts::deploy(&ledger, genesis, circuits.verifier.program(), arguments.seed).await?;
             let outcome = format!("rollup {}, bridge {}", contracts.addresses.rollup, contracts.addresses.bridge);
             Ok((contracts, outcome))
         })
@@ -205,10 +223,24 @@ async fn demo(arguments: &Arguments, folder: &Path, reporter: &Reporter) -> anyh
         .await?;
     let mut sequencer = reporter
         .stage("sequencer", async {
-            let (rpc, reporter) = (arguments.rpc, reporter.clone());
-            let started =
-                Sequencer::start(&ledger, &contracts, &members, engine.clone(), rpc, folder, reporter).await?;
+            let verifier = circuits.verifier.clone();
+            let started = Sequencer::start(&ledger, &contracts, &members, verifier, arguments.rpc, folder).await?;
             let outcome = format!("JSON-RPC http://{}, chain {}", started.node.rpc(), contracts.genesis.chain_id);
+            Ok((started, outcome))
+        })
+        .await?;
+
+    let provers = reporter
+        .stage("provers", async {
+            let (count, reporter) = (arguments.provers, reporter.clone());
+            let file = &circuits.verifier_file;
+            let started = Provers::start(&sequencer.proofs, count, file, arguments.profile, folder, reporter).await?;
+            let addresses = sequencer.proofs.coordinator().addresses();
+            let outcome = format!(
+                "{count} joined {} (processes {:?})",
+                addresses.first().map(ToString::to_string).unwrap_or_default(),
+                started.processes()
+            );
             Ok((started, outcome))
         })
         .await?;
@@ -230,22 +262,21 @@ async fn demo(arguments: &Arguments, folder: &Path, reporter: &Reporter) -> anyh
     reporter.stage("withdrawal claimed", claim(&client, &ledger, &contracts, withdrawal.0, &mut l1_steps)).await?;
     let conservation = reporter.stage("conservation", conservation(&sequencer.database, &ledger, &contracts)).await?;
 
-    let security = engine.security()?;
+    let tasks = reporter.tasks();
     let summary = Summary {
         seed: arguments.seed,
         profile: arguments.profile,
-        program: hex(&engine.program_hash().to_hash()),
+        program: hex(&circuits.verifier.program().to_hash()),
         chain_id: contracts.genesis.chain_id,
         l1_chain_id: ledger.chain_id,
         stages: reporter.stages(),
-        proving: reporter.steps(),
+        circuits: reporter.steps(),
+        provers: provers.report(&tasks).await?,
+        tasks,
         batches,
         signers: sequencer.signatures.counts(),
         l1: l1_steps,
-        security: security
-            .into_iter()
-            .map(|(layer, security)| SecurityOfLayer { layer, provable_bits: security.bits() })
-            .collect(),
+        security: circuits.security,
         all_held: conservation.holds,
         conservation,
     };
@@ -267,6 +298,7 @@ async fn demo(arguments: &Arguments, folder: &Path, reporter: &Reporter) -> anyh
         }
         bail!("settlement has ended by itself; RUST_LOG=info shows why");
     }
+    drop(provers);
     sequencer.stop().await?;
     members.stop().await
 }
@@ -275,20 +307,29 @@ fn hex(hash: &Hash) -> String {
     B256::new(hash.0).to_string()
 }
 
-async fn circuits(profile: ProfileChoice, reporter: Reporter) -> anyhow::Result<(Arc<Engine>, String)> {
-    let profile = match profile {
-        ProfileChoice::Fast => Profile::Fast,
-        ProfileChoice::Proven => Profile::Proven,
-    };
-    let engine = tokio::task::spawn_blocking(move || -> anyhow::Result<Engine> {
+/// What is left of the circuits once they are built: they are the provers', and take gigabytes.
+struct Circuits {
+    verifier: CircuitVerifier,
+    verifier_file: PathBuf,
+    security: Vec<SecurityOfLayer>,
+}
+
+async fn circuits(profile: ProfileChoice, folder: &Path, reporter: Reporter) -> anyhow::Result<(Circuits, String)> {
+    let verifier_file = folder.join("verifier.joule");
+    let path = verifier_file.clone();
+    let built = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
         let cache = CacheFolder::default_for_user()?;
-        let engine = Engine::new(kernel_image(), &Shape::ALL, profile, &cache, &reporter)?;
+        let engine = Engine::new(kernel_image(), &Shape::ALL, profile.profile(), &cache, &reporter)?;
         engine.set_up_wrap(&reporter)?;
-        Ok(engine)
-    })
-    .await??;
-    let outcome = format!("program {}", hex(&engine.program_hash().to_hash()));
-    Ok((Arc::new(engine), outcome))
+        let verifier = engine.verifier();
+        fs::write(&path, verifier.to_bytes()?).with_context(|| path.display().to_string())?;
+        let layer =
+            |(layer, security): (String, _)| SecurityOfLayer { layer, provable_bits: Security::bits(&security) };
+        Ok((verifier, engine.security()?.into_iter().map(layer).collect()))
+    });
+    let (verifier, security) = built.await??;
+    let outcome = format!("program {}", hex(&verifier.program().to_hash()));
+    Ok((Circuits { verifier, verifier_file, security }, outcome))
 }
 
 /// Who takes part.
@@ -605,6 +646,11 @@ fn print(summary: &Summary, reporter: &Reporter) {
     reporter.say("\ngas on L1");
     for step in &summary.l1 {
         reporter.say(&format!("  {:<24} {:>9}", step.step, step.gas));
+    }
+    reporter.say("provers");
+    for prover in &summary.provers {
+        let ProverReport { prover, accepted, earned, .. } = prover;
+        reporter.say(&format!("  {prover:<24} {accepted:>9} tasks accepted, {earned} wei earned"));
     }
     reporter.say("provable bits of security, by layer");
     for layer in &summary.security {

@@ -4,6 +4,7 @@ mod client;
 mod demo;
 mod inference;
 mod network;
+mod prover;
 mod report;
 
 use clap::{Parser, Subcommand};
@@ -21,14 +22,22 @@ struct Cli {
 enum Command {
     /// Runs everything once, from deposits to a claimed withdrawal, and then keeps serving wallets.
     Demo(demo::Arguments),
+    /// A prover of the demo, which starts it.
+    #[command(hide = true)]
+    Prover(prover::Arguments),
+    /// The process that proves for a prover of the demo, which starts it.
+    #[command(hide = true)]
+    Worker(prover::WorkerArguments),
 }
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match cli.command {
-        Command::Demo(arguments) => runtime.block_on(demo::run(arguments)),
+        Command::Demo(arguments) => runtime()?.block_on(demo::run(arguments)),
+        Command::Prover(arguments) => runtime()?.block_on(prover::run(arguments)),
+        Command::Worker(arguments) => prover::worker(&arguments),
     }
 }

@@ -29,19 +29,21 @@ use joule_dac::{
 };
 use joule_l1::{FeePolicy, FollowConfig, L1Client, OutboxPolicy};
 use joule_node::{BlockKey, L1Setup, RunningNode, Setup};
-use joule_operator::{CommitteePublisher, LocalProofs, Operations, OperationsSetup};
+use joule_operator::{
+    CommitteePublisher, NetworkProofs, NetworkProofsConfig, Operations, OperationsSetup, RunningCoordinator,
+};
 use joule_protocol::{Digest, Genesis, Hash, Hashing, Native};
-use joule_prover_engine::Engine;
+use joule_prover_engine::CircuitVerifier;
+use joule_prover_network::{Prices, Rules};
 use joule_rpc::{Limits, wire::L1Contracts};
 use joule_sequencer::{BatchLimits, PoolLimits, SequencerConfig};
 use joule_settlement::{DriverConfig, Policy};
 use joule_state::{MemoryStore, StateTree};
 use joule_storage::Database;
+use joule_tables::shape::Shape;
 use joule_testnet_l1::{ChainConfig, DEVELOPMENT_ACCOUNTS, L1, Mining, ServerConfig};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-
-use crate::report::Reporter;
 
 /// Members of the committee, and how many of them are assumed honest: three must sign.
 const MEMBERS: usize = 5;
@@ -296,9 +298,15 @@ impl Observer for Signatures {
 pub(crate) struct Sequencer {
     pub(crate) node: RunningNode,
     pub(crate) operations: Operations,
+    pub(crate) proofs: NetworkProofs,
+    coordinator: RunningCoordinator,
     pub(crate) database: Database,
     pub(crate) signatures: Signatures,
 }
+
+/// What provers earn, wei, and how soon after its last block a batch should be proven.
+const PRICES: Prices = Prices { segment: 2_000_000_000_000, merge: 200_000_000_000, wrap: 2_000_000_000_000 };
+const PROVEN_WITHIN: Duration = Duration::from_secs(1_800);
 
 /// How long the demo's batches collect transactions.
 const BATCH_AGE_MS: u64 = 20_000;
@@ -308,10 +316,9 @@ impl Sequencer {
         ledger: &Ledger,
         contracts: &Contracts,
         members: &Members,
-        engine: Arc<Engine>,
+        verifier: CircuitVerifier,
         rpc: std::net::SocketAddr,
         folder: &Path,
-        reporter: Reporter,
     ) -> anyhow::Result<Self> {
         let database = Database::open(folder.join("sequencer"), &contracts.genesis)?;
         let key = ledger.sequencer.credential().to_bytes();
@@ -361,7 +368,16 @@ impl Sequencer {
             timing,
             Arc::new(signatures.clone()),
         );
-        let proofs = LocalProofs::new(database.clone(), engine, VERIFIER_VERSION, &folder.join("proofs"), reporter);
+        let proving = NetworkProofsConfig {
+            listen: vec!["/ip4/127.0.0.1/tcp/0".parse()?],
+            folder: folder.join("proofs"),
+            version: VERIFIER_VERSION,
+            prices: PRICES,
+            within: PROVEN_WITHIN,
+            shape: Shape::Small,
+            rules: Rules::default(),
+        };
+        let (proofs, coordinator) = NetworkProofs::start(database.clone(), verifier, proving).await?;
         let driver = DriverConfig {
             policy: Policy { certificate_margin_s: CERTIFICATE_MARGIN_S, retry_s: 2, ..Policy::default() },
             poll: Duration::from_millis(500),
@@ -376,14 +392,15 @@ impl Sequencer {
             outbox: OutboxPolicy::default(),
             driver,
             publisher,
-            proofs,
+            proofs: proofs.clone(),
         };
         let operations = Operations::start(setup, node.node().subscribe_batches()).await?;
-        Ok(Self { node, operations, database, signatures })
+        Ok(Self { node, operations, proofs, coordinator, database, signatures })
     }
 
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.operations.stop().await?;
+        self.coordinator.stop().await?;
         self.node.stop().await?;
         Ok(())
     }

@@ -10,6 +10,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use joule_prover_engine::{Progress, Step};
 use serde::Serialize;
 
+use crate::prover::TaskReport;
+
 /// A stage of the demo that is done.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct StageReport {
@@ -30,6 +32,7 @@ pub(crate) struct StepReport {
 struct Done {
     stages: Vec<StageReport>,
     steps: Vec<StepReport>,
+    tasks: Vec<TaskReport>,
 }
 
 /// Tells of stages and of proving's steps: a spinner on a terminal, lines otherwise. Cheap to clone.
@@ -86,6 +89,15 @@ impl Reporter {
 
     pub(crate) fn steps(&self) -> Vec<StepReport> {
         self.lock().steps.clone()
+    }
+
+    /// What became of a task.
+    pub(crate) fn task(&self, task: TaskReport) {
+        self.lock().tasks.push(task);
+    }
+
+    pub(crate) fn tasks(&self) -> Vec<TaskReport> {
+        self.lock().tasks.clone()
     }
 
     pub(crate) fn finish(&self) {
