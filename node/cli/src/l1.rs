@@ -144,13 +144,15 @@ impl RequestWatch {
         tokio::task::spawn_blocking(move || {
             let view = database.view()?;
             let count = view.requests_count()?;
-            let mut changed: Option<u64> = None;
+            // Requests that are new change nothing that was executed, also where a state was restored that has consumed them already.
+            let consumed = view.head().priority_count;
+            let mut first_new: Option<u64> = None;
             let mut new = Vec::new();
             for (index, bytes) in requests {
-                if changed.is_none() && index < count && view.request(index)?.as_ref() == Some(&bytes) {
+                if first_new.is_none() && index < count && view.request(index)?.as_ref() == Some(&bytes) {
                     continue;
                 }
-                let first = *changed.get_or_insert(index);
+                let first = *first_new.get_or_insert(index);
                 let expected = first + new.len() as u64;
                 if index != expected || first > count {
                     return Err(FollowError::OutOfOrder { got: index, expected: expected.min(count) });
@@ -158,10 +160,10 @@ impl RequestWatch {
                 new.push(bytes);
             }
             drop(view);
-            database.follow_l1(&cursor(&block), changed.unwrap_or(count), &new)?;
-            if let Some(first) = changed {
+            database.follow_l1(&cursor(&block), first_new.unwrap_or(count), &new)?;
+            if let Some(first) = first_new {
                 tracing::info!(first, count = new.len(), l1_block = block.number, "priority requests");
-                changed_from(first);
+                changed_from(if first < count { first } else { first.max(consumed) });
             }
             Ok(())
         })

@@ -21,6 +21,7 @@ mod peers;
 mod pending;
 mod running;
 mod settling;
+pub mod snapshot;
 
 pub use config::{
     BatchConfig, BlocksConfig, CommitteeConfig, Config, ConfigError, FullConfig, FullPlan, GenesisConfig, L1Config,

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use joule_l1::{FollowConfig, L1Client};
 use joule_node::{
     BlockKey, Config, FullSetup, L1Setup, PeerPlan, Resolved, Role, RunningFullNode, RunningNode, Settling, Setup,
-    begin, bench, contracts_of, identity,
+    begin, bench, contracts_of, identity, snapshot,
 };
 use joule_p2p::Keypair;
 use joule_protocol::Genesis;
@@ -15,7 +15,7 @@ use joule_rpc::Limits;
 use joule_storage::Database;
 use tracing_subscriber::EnvFilter;
 
-/// Joule's sequencer.
+/// Joule's node: sequencer or full node.
 #[derive(Debug, Parser)]
 #[command(
     name = "joule-node",
@@ -24,6 +24,8 @@ use tracing_subscriber::EnvFilter;
 Examples:
   joule-node config show                       every setting, its value, and where it came from
   joule-node --set rpc.address=0.0.0.0:8545 run
+  joule-node --set role=full --set p2p.bootnodes=/ip4/192.0.2.1/tcp/7070/p2p/12D3... run
+  joule-node snapshot export state.snapshot    the state after the last executed batch
   joule-node bench --seconds 30 --json         payments per second through RPC on this machine"
 )]
 struct Cli {
@@ -45,13 +47,38 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the sequencer until it is told to stop (SIGINT or SIGTERM).
+    /// Runs the node in its role until it is told to stop (SIGINT or SIGTERM).
     Run,
     /// The configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// The state at an executed checkpoint, in a file.
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
     /// Measures signed payments through RPC on this machine, generator included.
     Bench(bench::Options),
+}
+
+#[derive(Debug, Subcommand)]
+enum SnapshotCommand {
+    /// Writes the state after the last batch that L1 has executed, as far as this node knows. The node must not be running.
+    Export {
+        /// The file; it must not be there yet.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// For machines.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Makes this node's database from a snapshot, if L1 has executed its checkpoint. History before it is fetched once the full node runs.
+    Restore {
+        /// The file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// For machines.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,6 +107,11 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Config(ConfigCommand::Show { json }) => {
             show(&Resolved::load(cli.common.config, false, &cli.common.settings)?, json)
+        }
+        Command::Snapshot(command) => {
+            let resolved = Resolved::load(cli.common.config, false, &cli.common.settings)?;
+            start_logging(&resolved.config.log)?;
+            runtime.block_on(snapshot_command(&resolved.config, command))
         }
         Command::Bench(options) => {
             start_logging("warn")?;
@@ -208,6 +240,28 @@ async fn run_sequencer(config: &Config) -> anyhow::Result<()> {
     node.stop().await?;
     if let Some(settling) = settling {
         settling.stop().await?;
+    }
+    Ok(())
+}
+
+async fn snapshot_command(config: &Config, command: SnapshotCommand) -> anyhow::Result<()> {
+    let genesis = config.genesis()?;
+    let (done, json, what) = match command {
+        SnapshotCommand::Export { file, json } => {
+            let database = Database::open(&config.data_folder, &genesis)?;
+            (tokio::task::spawn_blocking(move || snapshot::export(&database, &file)).await??, json, "written")
+        }
+        SnapshotCommand::Restore { file, json } => {
+            let l1 = connect(config, &genesis).await?;
+            (snapshot::restore(&config.data_folder, &genesis, &l1, &file).await?, json, "restored")
+        }
+    };
+    match json {
+        true => println!("{}", serde_json::to_string_pretty(&done)?),
+        false => println!(
+            "{what}: batch {}, block {}, {} leaves, checkpoint {}",
+            done.batch_number, done.block_number, done.leaves, done.checkpoint
+        ),
     }
     Ok(())
 }

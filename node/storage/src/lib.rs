@@ -33,6 +33,6 @@ pub use records::{
     BatchRecord, BlockRecord, L1Cursor, OutcomeRecord, PoolRecord, RequestRecord, Stage, TransactionPlace,
     TransactionRecord, block_signing_hash,
 };
-pub use snapshot::write_snapshot;
+pub use snapshot::{snapshot_checkpoint, write_snapshot};
 pub use store::{HistoricStore, StateStore, ViewStore};
 pub use view::View;

@@ -75,6 +75,36 @@ fn write(
     }
 }
 
+/// What a snapshot begins with.
+struct Head {
+    genesis_id: Hash,
+    checkpoint: Checkpoint,
+    leaf_count: u64,
+}
+
+impl Head {
+    fn read(input: &mut impl Read) -> Result<Self, StorageError> {
+        let mut head = [0; 4 + 32 + Checkpoint::BYTES + 8];
+        input.read_exact(&mut head)?;
+        let read = &mut Reader::new(&head);
+        let malformed = || StorageError::malformed("snapshot's head");
+        read.format(FORMAT).map_err(malformed())?;
+        Ok(Self {
+            genesis_id: read.hash("genesis").map_err(malformed())?,
+            checkpoint: read.checkpoint("checkpoint").map_err(malformed())?,
+            leaf_count: read.u64("leaves").map_err(malformed())?,
+        })
+    }
+}
+
+/// The checkpoint that a snapshot claims to be of. Whether L1 has executed it is for the reader to find out, whether its leaves lead to it for [`Database::restore`].
+///
+/// # Errors
+/// Bytes that are no snapshot's, and what `input` says.
+pub fn snapshot_checkpoint(input: &mut impl Read) -> Result<Checkpoint, StorageError> {
+    Ok(Head::read(input)?.checkpoint)
+}
+
 /// Leaves or nodes that are held in memory at once.
 const STEP: usize = 8_192;
 
@@ -125,18 +155,11 @@ impl Database {
         if path.exists() && path.read_dir()?.next().is_some() {
             return Err(StorageError::NotEmpty { path: path.to_owned() });
         }
-        let mut head = [0; 4 + 32 + Checkpoint::BYTES + 8];
-        input.read_exact(&mut head)?;
-        let read = &mut Reader::new(&head);
-        let malformed = || StorageError::malformed("snapshot's head");
-        read.format(FORMAT).map_err(malformed())?;
-        let got = read.hash("genesis").map_err(malformed())?;
+        let Head { genesis_id: got, checkpoint, leaf_count } = Head::read(input)?;
         let id = genesis.id::<Native>();
         if got != id {
             return Err(StorageError::OtherGenesis { path: path.to_owned(), got, expected: id });
         }
-        let checkpoint = read.checkpoint("checkpoint").map_err(malformed())?;
-        let leaf_count = read.u64("leaves").map_err(malformed())?;
         let got = checkpoint.hash::<Native>();
         if got != *expected {
             return Err(StorageError::OtherCheckpoint { got, expected: *expected });

@@ -42,6 +42,9 @@ pub(crate) struct Connection {
     /// A file with what `joule genesis` printed on a machine you trust; a node of another network, or with other contracts, is refused.
     #[arg(long, global = true, env = "JOULE_NETWORK", value_name = "FILE", help_heading = "Connection")]
     pub(crate) network: Option<PathBuf>,
+    /// Send a call of a system contract as a request through L1, which the sequencer cannot refuse: all but `transfer`. Its fee is paid on L1. With --network a node of the chain is asked only where the call needs something of it.
+    #[arg(long, global = true, help_heading = "Connection")]
+    pub(crate) forced: bool,
     /// A file with a secret key: 32 bytes in hexadecimal, readable by you alone.
     #[arg(
         long,

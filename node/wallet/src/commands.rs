@@ -14,7 +14,7 @@ use alloy::{
     signers::local::PrivateKeySigner,
 };
 use joule_protocol::Call;
-use joule_rpc::wire::{Batch, WithdrawalProof, protocol_address};
+use joule_rpc::wire::{Batch, Genesis, WithdrawalProof, address_of, protocol_address};
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -57,10 +57,28 @@ impl Session {
         self.connection.l1_rpc.is_some()
     }
 
-    /// Sends a call of a system contract with the key.
+    /// L1 with the key, for who must not depend on a node of the chain: with a network file none is asked.
+    async fn l1_alone(&self, signer: PrivateKeySigner) -> Result<L1, WalletError> {
+        let Some(path) = &self.connection.network else {
+            let l2 = self.l2().await?;
+            return self.l1(&l2, Some(signer)).await;
+        };
+        let url = self.connection.l1_rpc.as_ref().ok_or(WalletError::NoL1)?;
+        let genesis: Genesis = read_json(path, "network")?;
+        let contracts = genesis.contracts.ok_or(WalletError::NotSettled)?;
+        L1::connect(url, &genesis, contracts, Some(signer)).await
+    }
+
+    /// Sends a call of a system contract with the key: to the node, or through L1 if it is to be forced.
     pub(crate) async fn call(&self, value: u128, call: &Call) -> Result<Report, WalletError> {
         let signer = self.signer()?;
-        self.l2().await?.call(&signer, value, call).await
+        match (self.connection.forced, call) {
+            (false, _) => self.l2().await?.call(&signer, value, call).await,
+            (true, Call::Withdraw { l1_recipient, amount }) => {
+                self.l1_alone(signer).await?.request_withdrawal(address_of(*l1_recipient), *amount).await
+            }
+            (true, call) => self.l1_alone(signer).await?.request_call(value, call).await,
+        }
     }
 }
 
@@ -91,6 +109,7 @@ pub async fn run(arguments: Arguments) -> Result<Report, WalletError> {
                 .with("balanceWei", amount.to_string())
                 .with("nonce", nonce))
         }
+        Command::Transfer { .. } if session.connection.forced => Err(WalletError::NotForcible),
         Command::Transfer { to, amount } => {
             let signer = session.signer()?;
             session.l2().await?.transfer(&signer, to, amount.0).await

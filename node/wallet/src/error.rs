@@ -93,6 +93,11 @@ pub enum WalletError {
     /// L1 commands without an L1.
     #[error("this command talks to L1: name a node of it with --l1-rpc URL")]
     NoL1,
+    /// A transfer that is to be forced.
+    #[error(
+        "a transfer cannot be forced: L1 forwards calls of system contracts and withdrawals; force a withdrawal instead"
+    )]
+    NotForcible,
     /// A chain without contracts on L1.
     #[error("the node's chain has no contracts on L1")]
     NotSettled,
@@ -185,6 +190,7 @@ impl WalletError {
             | Self::Refused(_)
             | Self::MalformedUrl { .. }
             | Self::NoL1
+            | Self::NotForcible
             | Self::NotSettled
             | Self::OtherNetwork { .. }
             | Self::OtherL1 { .. }

@@ -11,10 +11,10 @@ use alloy::{
     transports::http::reqwest::Url,
 };
 use joule_contracts::{Bridge, Escape, Rollup};
-use joule_protocol::{self as protocol, Checkpoint, Key, PriorityKind};
+use joule_protocol::{self as protocol, Call, Checkpoint, Key, PriorityKind};
 use joule_rpc::{
     bundle::verify_state_proof,
-    wire::{Genesis, L1Contracts, StateProof, WithdrawalProof, protocol_address},
+    wire::{Genesis, L1Contracts, StateProof, WithdrawalProof, address_of, protocol_address},
 };
 
 use crate::{Report, SignedReceipt, SignedVoucher, WalletError};
@@ -92,6 +92,22 @@ impl L1 {
         let receipt = send(self.bridge().deposit(to, amount).value(value)).await?;
         let index = receipt.decoded_log::<Bridge::Deposited>().map(|log| log.requestIndex);
         Ok(included(&receipt).with("requestIndex", index).with("requestFeeWei", fee.to_string()))
+    }
+
+    /// Withdraws from the key's L2 account whether the sequencer likes it or not.
+    pub(crate) async fn request_withdrawal(&self, to: Address, amount: u128) -> Result<Report, WalletError> {
+        let fee = self.rollup().requestFee(PriorityKind::ForcedWithdrawal as u8).call().await?;
+        let receipt = send(self.rollup().requestWithdrawal(to, amount).value(fee)).await?;
+        Ok(queued(&receipt, fee))
+    }
+
+    /// Calls a system contract in the key's name whether the sequencer likes it or not. Whether the call does what it says shows when a batch has consumed the request.
+    pub(crate) async fn request_call(&self, value: u128, call: &Call) -> Result<Report, WalletError> {
+        let (to, data) = call.encode();
+        let fee = self.rollup().requestFee(PriorityKind::ForcedCall as u8).call().await?;
+        let rollup = self.rollup();
+        let receipt = send(rollup.requestCall(address_of(to), value, data.into()).value(fee)).await?;
+        Ok(queued(&receipt, fee))
     }
 
     /// Takes a withdrawal that L1 has executed.
@@ -215,6 +231,12 @@ async fn send<P: Provider, D: CallDecoder>(call: CallBuilder<P, D>) -> Result<Tr
         true => Ok(receipt),
         false => Err(WalletError::Reverted { hash: receipt.transaction_hash }),
     }
+}
+
+/// A request that waits in L1's queue: nobody can leave it out for longer than the queue's expiry without ending the chain.
+fn queued(receipt: &TransactionReceipt, fee: U256) -> Report {
+    let index = receipt.decoded_log::<Rollup::RequestQueued>().map(|log| log.index);
+    included(receipt).with("requestIndex", index).with("requestFeeWei", fee.to_string())
 }
 
 fn included(receipt: &TransactionReceipt) -> Report {

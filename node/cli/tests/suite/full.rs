@@ -1,13 +1,11 @@
 //! Full nodes that start late, from a snapshot, from data, and without a sequencer.
 
-use std::{
-    fs::File,
-    io::{BufReader, BufWriter},
-    time::Duration,
-};
+use std::{fs, time::Duration};
 
-use joule_node::{FullPlan, Start};
-use joule_protocol::{Hash, Native};
+use joule_node::{
+    FullPlan, Start,
+    snapshot::{self, SnapshotError},
+};
 use joule_rpc::Node;
 use joule_storage::{Database, Stage};
 
@@ -45,7 +43,7 @@ async fn full_nodes_reach_the_same_state_however_they_begin() {
     let place = late.node().database().view().expect("a view").transaction_place(&hash).expect("reads");
     assert!(place.is_some(), "the acknowledgement is a block");
     let url = format!("http://{}", sequencer.node.rpc());
-    let other = world.full("other", Start::Blocks, &late.listening().to_vec(), Some(url)).await;
+    let other = world.full("other", Start::Blocks, late.listening(), Some(url)).await;
     let hash = other.node().submit(world.transfer(1)).await.expect("acknowledged");
     let is_there = |database: &Database| {
         let view = database.view().expect("a view");
@@ -65,24 +63,25 @@ async fn full_nodes_reach_the_same_state_however_they_begin() {
     let batch = sequencer.database.view().expect("a view").batch(last).expect("reads").expect("there");
     assert_eq!(batch.stage, Stage::Executed);
     let file = world.folder.path().join("state.snapshot");
-    {
-        let mut out = BufWriter::new(File::create(&file).expect("a file"));
-        sequencer.database.view().expect("a view").snapshot(batch.last_block, &mut out).expect("writes");
+    let written = snapshot::export(&sequencer.database, &file).expect("exports");
+    assert_eq!((written.batch_number, written.block_number), (last, batch.last_block));
+    assert!(snapshot::export(&sequencer.database, &file).is_err(), "nothing is overwritten");
+    // One of a state that L1 has not executed is refused before anything of it is believed, and one whose leaves are changed by its root.
+    let bytes = fs::read(&file).expect("reads");
+    for (name, at) in [("other", 4 + 32 + 10), ("damaged", bytes.len() - 1)] {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 1;
+        let path = world.folder.path().join(format!("{name}.snapshot"));
+        fs::write(&path, bytes).expect("writes");
+        let refused =
+            snapshot::restore(&world.folder.path().join(name), &world.genesis, &world.l1().await, &path).await;
+        let error = refused.expect_err("refused");
+        assert_eq!(matches!(error, SnapshotError::NotExecuted { .. }), name == "other", "{error}");
     }
-    let wrong = Database::restore(
-        world.folder.path().join("wrong"),
-        &world.genesis,
-        &Hash([1; 32]),
-        &mut BufReader::new(File::open(&file).expect("a file")),
-    );
-    assert!(wrong.is_err(), "not a checkpoint of L1's");
-    let restored = Database::restore(
-        world.folder.path().join("restored"),
-        &world.genesis,
-        &batch.checkpoint.hash::<Native>(),
-        &mut BufReader::new(File::open(&file).expect("a file")),
-    )
-    .expect("restores");
+    let path = world.folder.path().join("restored");
+    let restored = snapshot::restore(&path, &world.genesis, &world.l1().await, &file).await.expect("restores");
+    assert_eq!(restored, written);
+    let restored = Database::open(&path, &world.genesis).expect("opens");
     let plan = FullPlan {
         members: world.members.clone(),
         serve_limit: Duration::from_secs(10),

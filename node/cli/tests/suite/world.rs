@@ -385,14 +385,20 @@ impl Sequencer {
         }
     }
 
-    /// Waits until everything that is sealed, `least` batches at least, is executed on L1.
+    /// Waits until everything is in batches, `least` of them at least, that are executed on L1.
     pub(crate) async fn executed(&self, least: u64) -> u64 {
         loop {
             let standing = self.settling.status().standing().expect("settles");
-            let last =
-                self.database.view().expect("a view").last_batch().expect("reads").map_or(0, |batch| batch.number);
-            if last >= least && standing.executed == last {
-                return last;
+            let (last, head) = {
+                let view = self.database.view().expect("a view");
+                (view.last_batch().expect("reads"), view.head().block_number)
+            };
+            if let Some(last) = last
+                && last.number >= least
+                && last.last_block == head
+                && standing.executed == last.number
+            {
+                return last.number;
             }
             // L1 is looked at from time to time, so there is nothing else to wait for.
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -18,7 +18,7 @@ pub(super) async fn run(session: &Session, command: DeviceCommand) -> Result<Rep
                 class,
                 consent: Some(sign_consent(&device, l2.genesis(), owner.address())),
             };
-            Ok(l2.call(&owner, stake.0, &call).await?.with("device", device.address()))
+            Ok(session.call(stake.0, &call).await?.with("device", device.address()))
         }
         DeviceCommand::Stake { device, amount } => {
             session.call(amount.0, &Call::AddStake { device: protocol_address(device) }).await

@@ -45,14 +45,13 @@ pub(super) async fn run(session: &Session, command: JobCommand) -> Result<Report
         }
         JobCommand::Settle { signed } => {
             let signed: SignedReceipt = read_json(&signed, "signed compute receipt")?;
-            let signer = session.signer()?;
             let l2 = session.l2().await?;
             let call = Call::SettleJob {
                 receipt: protocol::ComputeReceipt::from(&signed.receipt),
                 signature: Some(signature(&signed.signature)?),
             };
             let digest = receipt_digest(l2.genesis(), &signed.receipt);
-            Ok(l2.call(&signer, 0, &call).await?.with("receiptDigest", digest))
+            Ok(session.call(0, &call).await?.with("receiptDigest", digest))
         }
         JobCommand::Cancel { nonce } => session.call(0, &Call::CancelJob { client_nonce: nonce }).await,
         JobCommand::Expire(job) => {

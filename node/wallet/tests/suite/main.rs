@@ -179,6 +179,32 @@ async fn everybody_leaves_a_frozen_chain() {
 }
 
 #[tokio::test]
+async fn what_is_forced_goes_through_l1_without_a_node() {
+    let network = Network::start().await;
+    let (alice, bob) = (network.person(6), network.person(7));
+    network.joule(&alice, &["deposit", "1"]).await;
+    network.follow_l1().await;
+    let genesis = network.joule(&alice, &["genesis"]).await;
+    let file = network.file("network.json", &genesis);
+    let nowhere = ["--rpc", "http://127.0.0.1:1", "--network", &file, "--forced"];
+    let forced = |arguments: &[&'static str]| [&nowhere[..], arguments].concat();
+    let recipient = "0x00000000000000000000000000000000000000cc";
+    let request = network.joule(&alice, &forced(&["withdraw", "0.25", "--to", recipient])).await;
+    assert_eq!(request["requestIndex"], json!(1));
+    let payee = bob.address.to_string();
+    let open = [&nowhere[..], &["channel", "open", &payee, "0.5"]].concat();
+    assert_eq!(network.joule(&alice, &open).await["requestIndex"], json!(2));
+    match network.try_joule(&alice, &[&nowhere[..], &["transfer", &payee, "0.1"]].concat()).await {
+        Err(WalletError::NotForcible) => {}
+        other => panic!("L1 forwards no transfers: {other:?}"),
+    }
+    // The chain has to take them, and does what they say.
+    network.follow_l1().await;
+    let balance = wei(&network.joule(&alice, &["balance"]).await["balanceWei"]);
+    assert_eq!(balance, 250_000_000_000_000_000);
+}
+
+#[tokio::test]
 async fn another_network_is_refused() {
     let network = Network::start().await;
     let alice = network.person(6);
