@@ -267,6 +267,34 @@ impl NetworkConfig {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         read(path)
     }
+
+    /// The chain's genesis.
+    ///
+    /// # Errors
+    /// Numbers that no chain starts from.
+    pub fn genesis(&self) -> Result<Genesis, ConfigError> {
+        if self.l1.chain_id != self.genesis.l1_chain_id {
+            return Err(ConfigError::TwoL1s { l1: self.l1.chain_id, genesis: self.genesis.l1_chain_id });
+        }
+        Ok(self.genesis.genesis()?)
+    }
+
+    /// The members, over HTTP.
+    ///
+    /// # Errors
+    /// Peers that are none.
+    pub fn committee(&self) -> Result<Committee, ConfigError> {
+        let members = self.peers.iter().map(|PeerConfig { account, url, .. }| {
+            let parsed = url.parse().map_err(|_| ConfigError::Url { url: url.clone() })?;
+            Ok(Endpoint { account: *account, url: parsed })
+        });
+        Ok(Committee::new(members.collect::<Result<_, ConfigError>>()?)?)
+    }
+
+    /// The members that are on libp2p.
+    pub fn on_libp2p(&self) -> impl Iterator<Item = (Address, Multiaddr)> {
+        self.peers.iter().filter_map(|peer| Some((peer.account, peer.p2p.clone()?)))
+    }
 }
 
 impl Config {
@@ -294,34 +322,26 @@ impl Config {
         written.map_err(|error| ConfigError::Io { path: path.to_owned(), error })
     }
 
+    /// The network as this member sees it: without itself.
+    pub fn network(&self) -> NetworkConfig {
+        let peers = self.peers.iter().filter(|peer| peer.account != self.keys.account).cloned().collect();
+        NetworkConfig { l1: self.l1.clone(), genesis: self.genesis, peers }
+    }
+
     /// The chain's genesis.
     ///
     /// # Errors
     /// Numbers that no chain starts from.
     pub fn genesis(&self) -> Result<Genesis, ConfigError> {
-        if self.l1.chain_id != self.genesis.l1_chain_id {
-            return Err(ConfigError::TwoL1s { l1: self.l1.chain_id, genesis: self.genesis.l1_chain_id });
-        }
-        Ok(self.genesis.genesis()?)
+        self.network().genesis()
     }
 
-    /// The other members.
+    /// The other members, over HTTP.
     ///
     /// # Errors
     /// Peers that are none.
     pub fn committee(&self) -> Result<Committee, ConfigError> {
-        let others = self.peers.iter().filter(|peer| peer.account != self.keys.account);
-        let members = others.map(|PeerConfig { account, url, .. }| {
-            let parsed = url.parse().map_err(|_| ConfigError::Url { url: url.clone() })?;
-            Ok(Endpoint { account: *account, url: parsed })
-        });
-        Ok(Committee::new(members.collect::<Result<_, ConfigError>>()?)?)
-    }
-
-    /// The other members that are on libp2p.
-    pub fn peers_on_libp2p(&self) -> impl Iterator<Item = (Address, Multiaddr)> {
-        let others = self.peers.iter().filter(|peer| peer.account != self.keys.account);
-        others.filter_map(|peer| Some((peer.account, peer.p2p.clone()?)))
+        self.network().committee()
     }
 
     /// Where the database is.
@@ -400,7 +420,7 @@ mod tests {
         assert_eq!(Config::read(&path).expect("reads"), config());
         assert!(matches!(config().write_new(&path), Err(ConfigError::Io { .. })));
         assert_eq!(config().committee().expect("peers").members().len(), 1, "without itself");
-        assert_eq!(config().peers_on_libp2p().count(), 1);
+        assert_eq!(config().network().on_libp2p().count(), 1);
         assert_eq!(config().genesis().expect("a genesis"), joule_workload::Chain::test_genesis());
     }
 

@@ -9,18 +9,21 @@ use joule_committee::{BlsSecretKey, CommitteeContext};
 use joule_committee_client::{Committee, Endpoint};
 use joule_dac::{
     api, bench,
-    config::{Config, KeysConfig, LimitsConfig, NetworkConfig, P2pConfig},
+    config::{Config, KeysConfig, L1Config, LimitsConfig, NetworkConfig, P2pConfig},
     http,
     join::{self, KeysHistory},
     keys::{self, MemberKeys},
     l1::{L1Source as _, Watcher},
     member::Member,
     p2p, peers, sync,
+    watch::{Watch as Watching, WatchConfig, WatchReport},
 };
 use joule_l1::L1Client;
-use joule_protocol::Native;
+use joule_protocol::{Genesis, Native};
 use joule_state::{MemoryStore, StateTree};
 use joule_storage::Database;
+use libp2p::Multiaddr;
+use rand::{SeedableRng as _, rngs::StdRng};
 use tokio::{net::TcpListener, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -34,6 +37,7 @@ use zeroize::Zeroizing;
   joule-dac init --network network.toml --account 0x…   keys, configuration, and the chain's state
   joule-dac run                                         check, store, sign and serve
   joule-dac status                                      where this member and its peers stand
+  joule-dac watch --network network.toml                asks random members for random chunks of what they promised
   joule-dac bench --json                                payments per second on this machine"
 )]
 struct Cli {
@@ -49,6 +53,8 @@ enum Command {
     Run(Run),
     /// Asks this member and its peers where they stand.
     Status(Status),
+    /// Probes the members from outside: needs no key and no disk.
+    Watch(Watch),
     /// Measures how fast this machine verifies, keeps and signs.
     Bench(Bench),
 }
@@ -73,6 +79,12 @@ struct Init {
     /// Where to keep everything.
     #[arg(long, default_value = "joule-dac")]
     data: PathBuf,
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:7060")]
+    listen: SocketAddr,
+    /// Where to listen on libp2p.
+    #[arg(long, default_value = "/ip4/127.0.0.1/tcp/7061", value_name = "MULTIADDR")]
+    p2p: Multiaddr,
     /// Declares that keys which were there before have never signed for this rollup. Without it, a member with a new disk and old keys signs no batch
     /// that it could have signed before.
     #[arg(long)]
@@ -101,6 +113,25 @@ struct Status {
 }
 
 #[derive(Debug, Args)]
+struct Watch {
+    /// The network's file, with [l1], [genesis] and [[peers]].
+    #[arg(long)]
+    network: PathBuf,
+    /// Seconds between two probes.
+    #[arg(long, default_value_t = 60)]
+    every_s: u64,
+    /// Where to serve /metrics and /healthz, which says 503 while fewer members serve than have to sign.
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// Probe so many times at once, report, and end: with status 1 if a member does not serve what it promised.
+    #[arg(long, value_name = "COUNT")]
+    probes: Option<u32>,
+    /// Report for machines.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
 struct Bench {
     /// Payments to verify.
     #[arg(long, default_value_t = 20_000)]
@@ -124,18 +155,17 @@ async fn main() -> Result<()> {
         Command::Init(arguments) => init(arguments).await,
         Command::Run(arguments) => run(arguments).await,
         Command::Status(arguments) => status(arguments).await,
+        Command::Watch(arguments) => watch(arguments).await,
         Command::Bench(arguments) => bench(&arguments),
     }
 }
 
-async fn connect(config: &Config) -> Result<L1Client> {
-    let l1 = &config.l1;
+async fn connect(l1: &L1Config) -> Result<L1Client> {
     let client = L1Client::connect(&l1.url, l1.chain_id, l1.rollup, l1.deployed_at).await;
     client.with_context(|| format!("L1 at {} cannot be used; check [l1] in the configuration", l1.url))
 }
 
-fn genesis_checkpoint(config: &Config) -> Result<joule_protocol::Checkpoint> {
-    let genesis = config.genesis()?;
+fn genesis_checkpoint(genesis: Genesis) -> Result<joule_protocol::Checkpoint> {
     let tree = StateTree::genesis(MemoryStore::default(), &genesis)?;
     Ok(genesis.checkpoint::<Native>(tree.root()))
 }
@@ -148,7 +178,7 @@ fn read_keys(config: &KeysConfig) -> Result<MemberKeys> {
 }
 
 async fn init(arguments: Init) -> Result<()> {
-    let Init { path: ConfigPath { config: path }, network, account, data, keys_unused } = arguments;
+    let Init { path: ConfigPath { config: path }, network, account, data, listen, p2p, keys_unused } = arguments;
     if !path.exists() {
         let network = network.context("there is no configuration yet; give --network with the network's file")?;
         let account =
@@ -156,8 +186,7 @@ async fn init(arguments: Init) -> Result<()> {
         let NetworkConfig { l1, genesis, peers } = NetworkConfig::read(&network)?;
         let (ecdsa, bls) = (data.join("ecdsa.key"), data.join("bls.key"));
         let keys = KeysConfig { account, ecdsa: Some(ecdsa), bls: Some(bls), password: None };
-        let listen = SocketAddr::from(([127, 0, 0, 1], 7_060));
-        let p2p = Some(P2pConfig { listen: vec!["/ip4/127.0.0.1/tcp/7061".parse()?], key: data.join("p2p.key") });
+        let p2p = Some(P2pConfig { listen: vec![p2p], key: data.join("p2p.key") });
         Config { listen, data, keys, p2p, limits: LimitsConfig::default(), l1, genesis, peers }.write_new(&path)?;
         println!("wrote {}", path.display());
     }
@@ -167,7 +196,7 @@ async fn init(arguments: Init) -> Result<()> {
         let peer = keys::read_identity(&p2p.key)?.public().to_peer_id();
         println!("on libp2p the member is reached at its address with /p2p/{peer} behind it");
     }
-    let client = connect(&config).await?;
+    let client = connect(&config.l1).await?;
     show_registration(&config, &client)?;
 
     let database = config.database();
@@ -175,11 +204,11 @@ async fn init(arguments: Init) -> Result<()> {
         println!("{} exists: the member keeps its state and its promises", database.display());
         return Ok(());
     }
-    let mut watcher = Watcher::new(client.clone(), genesis_checkpoint(&config)?, config.l1.confirmations);
+    let mut watcher = Watcher::new(client.clone(), genesis_checkpoint(config.genesis()?)?, config.l1.confirmations);
     watcher.look().await?;
     let history = if are_new || keys_unused { KeysHistory::Unused } else { KeysHistory::MayHaveSigned };
     let limit = config.sync().peer_limit;
-    let peers = peers::over_libp2p(config.committee()?, &client, config.peers_on_libp2p()).await?;
+    let peers = peers::over_libp2p(config.committee()?, &client, config.network().on_libp2p()).await?;
     let (_, origin) =
         join::join(&database, &config.genesis()?, &client, watcher.history(), &peers, history, limit).await?;
     println!("the state is on disk: {origin:?}");
@@ -254,9 +283,9 @@ async fn run(arguments: Run) -> Result<()> {
     let database = Database::open(&path, &config.genesis()?)?;
     let keys = read_keys(&config.keys)?;
     let member = Member::open(database, keys, config.l1.chain_id, config.l1.rollup, config.promises())?;
-    let client = connect(&config).await?;
-    let peers = Arc::new(peers::over_libp2p(config.committee()?, &client, config.peers_on_libp2p()).await?);
-    let watcher = Watcher::new(client, genesis_checkpoint(&config)?, config.l1.confirmations);
+    let client = connect(&config.l1).await?;
+    let peers = Arc::new(peers::over_libp2p(config.committee()?, &client, config.network().on_libp2p()).await?);
+    let watcher = Watcher::new(client, genesis_checkpoint(config.genesis()?)?, config.l1.confirmations);
     let listener =
         TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
     tracing::info!(listen = %listener.local_addr()?, account = %config.keys.account, "the member is running");
@@ -324,6 +353,64 @@ async fn status(arguments: Status) -> Result<()> {
             }
             Err(error) => println!("{account}  {error}"),
         }
+    }
+    Ok(())
+}
+
+async fn watch(arguments: Watch) -> Result<()> {
+    let network = NetworkConfig::read(&arguments.network)?;
+    let client = connect(&network.l1).await?;
+    let committee = peers::over_libp2p(network.committee()?, &client, network.on_libp2p()).await?;
+    let mut l1 = Watcher::new(client, genesis_checkpoint(network.genesis()?)?, network.l1.confirmations);
+    let config = WatchConfig { every: Duration::from_secs(arguments.every_s.max(1)), ..WatchConfig::default() };
+    let watching = Arc::new(Watching::new(committee, config));
+    if let Some(count) = arguments.probes {
+        watching.look(&mut l1).await?;
+        let mut rng = StdRng::from_os_rng();
+        for _ in 0..count {
+            if watching.probe(&mut rng).await.is_none() {
+                break;
+            }
+        }
+        let report = watching.report();
+        show_watch(&report, arguments.json)?;
+        if report.is_alarming || report.members.values().any(|record| record.is_failing) {
+            bail!("members do not serve what they promised");
+        }
+        return Ok(());
+    }
+    let stop = CancellationToken::new();
+    let serving = match arguments.listen {
+        Some(listen) => {
+            let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+            tracing::info!(listen = %listener.local_addr()?, "watching the committee");
+            let (router, stopped) = (joule_dac::watch::router(watching.clone()), stop.clone());
+            let limits = http::HttpLimits::default();
+            Some(tokio::spawn(http::serve(listener, router, limits, async move { stopped.cancelled().await })))
+        }
+        None => None,
+    };
+    let stopped = stop.clone();
+    let watched = watching.clone();
+    let probing = tokio::spawn(async move { watched.run(l1, stopped).await });
+    shutdown().await?;
+    stop.cancel();
+    probing.await?;
+    if let Some(serving) = serving {
+        serving.await??;
+    }
+    show_watch(&watching.report(), arguments.json)
+}
+
+fn show_watch(report: &WatchReport, json: bool) -> Result<()> {
+    if json {
+        println!("{}", serde_json::to_string(report)?);
+        return Ok(());
+    }
+    println!("{} batches promised; {} members serve, {} must sign", report.batches, report.serving, report.quorum);
+    for (account, record) in &report.members {
+        let standing = if record.is_failing { "FAILING" } else { "serves" };
+        println!("{account}  {standing}  shown {}, missed {}, wrong {}", record.shown, record.missed, record.wrong);
     }
     Ok(())
 }

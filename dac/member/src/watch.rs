@@ -11,6 +11,13 @@ use std::{
 };
 
 use alloy_primitives::{Address, B256, keccak256};
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
 use futures::future::join_all;
 use joule_committee::{Certificate, CertificateStatement, Scheme, Signatures};
 use joule_committee_client::{Committee, ProbeAlarm, Probed, Probes, PromisedBatch, Record, checkpoint_hash};
@@ -299,6 +306,20 @@ impl Watch {
         let _ = encode(&mut text, &self.metrics.registry);
         text
     }
+}
+
+/// `/metrics`, and `/healthz`, which says 503 while fewer members serve than have to sign.
+pub fn router(watch: Arc<Watch>) -> Router {
+    async fn health(State(watch): State<Arc<Watch>>) -> (StatusCode, String) {
+        let WatchReport { serving, quorum, is_alarming, .. } = watch.report();
+        let status = if is_alarming { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+        (status, format!("{serving} members serve, {quorum} must sign\n"))
+    }
+    async fn metrics(State(watch): State<Arc<Watch>>) -> impl IntoResponse {
+        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        ([(header::CONTENT_TYPE, kind)], watch.metrics())
+    }
+    Router::new().route("/healthz", get(health)).route("/metrics", get(metrics)).with_state(watch)
 }
 
 /// Who is seated now, and how many of them must sign.

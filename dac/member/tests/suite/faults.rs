@@ -3,15 +3,15 @@
 use std::{collections::VecDeque, future::pending, sync::Arc, time::Duration};
 
 use alloy::primitives::B256;
-use axum::{Router, body::Bytes, extract::State, response::IntoResponse, routing::post};
+use axum::{Router, body::Bytes, extract::State, http::StatusCode, response::IntoResponse, routing::post};
 use joule_committee::{FallBack, Proposal, SecretKey, Share, ShareError, SigningLog};
 use joule_committee_client::{
     Committee, GatherTiming, Publication, RefusalCode, Report, SealedBatch, SignedOffer, Unpublished, checkpoint_hash,
     route,
 };
-use joule_dac::{bench::BatchMaker, l1::L1View};
+use joule_dac::{bench::BatchMaker, l1::L1View, member::Member};
 use joule_state::BlockItems;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 use super::support::{
     LIMIT, MEMBERS, Reports, RunningMember, TIMING, World, committee_of, endpoints, member_key, seats, start_all,
@@ -33,6 +33,10 @@ enum Lie {
 
 /// Something in the place of a member; serves nonsense as data.
 async fn liar(lie: Lie) -> String {
+    liar_with(lie, Arc::new(b"this is no data".to_vec())).await
+}
+
+async fn liar_with(lie: Lie, data: Arc<Vec<u8>>) -> String {
     async fn sign(State(lie): State<Lie>, body: Bytes) -> impl IntoResponse {
         let mut statement = *SignedOffer::decode(&body).expect("an offer").offer().statement();
         let (account, key) = match lie {
@@ -50,7 +54,7 @@ async fn liar(lie: Lie) -> String {
     }
     let router = Router::new()
         .route(route::OFFERS, post(sign))
-        .fallback(|| async { b"this is no data".as_slice() })
+        .fallback(move || async move { data.to_vec() })
         .layer(axum::extract::DefaultBodyLimit::disable())
         .with_state(lie);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -252,4 +256,128 @@ async fn a_member_that_dies_anywhere_keeps_its_promises_and_finishes_its_batch()
     let served = client.offer(1, offer.offer().statement().checkpoint, LIMIT).await.expect("served");
     assert_eq!(served, offer);
     member.stop().await;
+}
+
+/// A member behind a line so slow that everybody else has signed long before: nothing passes until `open` says so.
+async fn slowed(member: &RunningMember, open: watch::Receiver<bool>) -> String {
+    type Slow = (Arc<Member>, watch::Receiver<bool>);
+    async fn pass(State((member, mut open)): State<Slow>, body: Bytes) -> impl IntoResponse {
+        open.wait_for(|is_open| *is_open).await.expect("the test goes on");
+        match member.offer(body.to_vec()).await {
+            Ok(share) => share.encode().into_response(),
+            Err(refusal) => {
+                let status = StatusCode::from_u16(refusal.code.http_status()).expect("a status");
+                (status, axum::Json(refusal)).into_response()
+            }
+        }
+    }
+    let router = Router::new()
+        .route(route::OFFERS, post(pass))
+        .layer(axum::extract::DefaultBodyLimit::disable())
+        .with_state((member.member.clone(), open));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_of_nine_may_be_down_slow_or_wrong_and_the_others_certify_and_serve() {
+    // Four are assumed honest, so six must sign.
+    let mut world = World::of(9, 4).await;
+    world.fund(20).await;
+    let mut members = start_all(&world).await;
+    let first = world.seal(6).await;
+    world.publish(&members, &first).await;
+    let (first_parent, first_checkpoint) = (checkpoint_hash(&first.parent), checkpoint_hash(&first.checkpoint));
+    let old_data = committee_of(&members).data(first_parent, first_checkpoint, LIMIT).await.expect("data").encode();
+
+    // One is down, one serves the data of another batch and signs with another key, one is slow.
+    let batch = world.seal(8).await;
+    let mut endpoints: Vec<_> = members.iter().map(|member| member.seat.endpoint.clone()).collect();
+    let (go_on, open) = watch::channel(false);
+    endpoints[0].url = slowed(&members[0], open).await.parse().expect("a URL");
+    endpoints[1].url = liar_with(Lie::WrongKey(1), Arc::new(old_data)).await.parse().expect("a URL");
+    let down = members.pop().expect("nine").stop().await;
+    let committee = Arc::new(Committee::new(endpoints).expect("a client"));
+    let reports = Arc::new(Reports::default());
+    let timing = GatherTiming { linger: Duration::from_secs(20), ..TIMING };
+    let publisher = world.publisher(committee.clone(), reports.clone(), timing);
+    let published = publisher.publish(&world.keyset, world.now().await, batch.clone()).await.expect("asks");
+    let Publication::Certified(certificate) = published else { panic!("{published:?}") };
+    assert_eq!(reports.count(|report| matches!(report, Report::Counted { .. })), 6, "the slow one is not waited for");
+    assert!(reports.any(|report| matches!(report, Report::BadShare { error: ShareError::Forged { .. }, .. })));
+    go_on.send_replace(true);
+    reports.wait_for(7, |report| matches!(report, Report::Counted { .. })).await;
+    world.commit(&batch, certificate.certificate().to_calldata()).await;
+    world.execute(&first).await;
+    world.execute(&batch).await;
+
+    // Whoever is asked first: the data is had, and what is had is the batch's.
+    let (parent, checkpoint) = (checkpoint_hash(&batch.parent), checkpoint_hash(&batch.checkpoint));
+    for _ in 0..9 {
+        let data = committee.data(parent, checkpoint, Duration::from_secs(1)).await.expect("six members have it");
+        assert_eq!(data.data_bytes(), batch.data_bytes);
+    }
+    // The one that was down catches up by itself.
+    let back = down.start(&world, members.iter().map(|member| member.seat.endpoint.clone()).collect()).await;
+    back.sees(|l1| l1.executed() == 2).await;
+    while back.member.last_number().expect("reads") < 2 {
+        tokio::task::yield_now().await;
+    }
+    members.push(back);
+    for member in members {
+        member.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_batches_for_one_place_get_one_certificate_at_most() {
+    let mut world = World::start().await;
+    world.fund(20).await;
+    let members = start_all(&world).await;
+    for member in &members {
+        member.sees(|l1| l1.request_accs.len() == 5).await;
+    }
+    // The sequencer seals two, and offers both at once to everybody.
+    let (mut fork, l1) = (world.maker.clone(), world.view().await);
+    let one = world.seal(12).await;
+    let mut requests = world.history().await.requests().iter().map(joule_protocol::PriorityRequest::encode).collect();
+    let other = fork.seal(&mut requests, &mut VecDeque::new(), 1, l1.time_s).expect("seals");
+    assert_eq!((one.number, one.parent), (other.number, other.parent));
+    assert_ne!(one.checkpoint, other.checkpoint);
+    let committee = committee_of(&members);
+    let (reports, others) = (Arc::new(Reports::default()), Arc::new(Reports::default()));
+    let publishers = [
+        world.publisher(committee.clone(), reports.clone(), IMPATIENT),
+        world.publisher(committee.clone(), others.clone(), IMPATIENT),
+    ];
+    let now = world.now().await;
+    let (first, second) = tokio::join!(
+        publishers[0].publish(&world.keyset, now, one.clone()),
+        publishers[1].publish(&world.keyset, now, other.clone()),
+    );
+    let certified = |published: &Publication| matches!(published, Publication::Certified(_));
+    let certificates = [first.expect("asks"), second.expect("asks")].iter().filter(|it| certified(it)).count();
+    assert!(certificates <= 1, "two certificates for one place");
+
+    // Every member signed one of them and will not sign the other.
+    let (keyset, expiry) = (world.keyset.hash(), l1.time_s + 25_000);
+    for member in &members {
+        let mut signed = 0;
+        for (maker, batch) in [(&world.maker, &one), (&fork, &other)] {
+            // With the expiry that the publisher chose, as a restart would offer it again.
+            for expiry in [now.time_s + 30_000, expiry] {
+                let offer = maker.offer(batch.clone(), &l1, keyset, expiry).expect("an offer");
+                match member.member.offer(offer.encode()).await {
+                    Ok(_) => signed += 1,
+                    Err(refusal) => assert_eq!(refusal.code, RefusalCode::Conflict, "{refusal}"),
+                }
+            }
+        }
+        assert_eq!(signed, 1, "one statement for one place");
+    }
+    for member in members {
+        member.stop().await;
+    }
 }

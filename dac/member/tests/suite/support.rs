@@ -94,7 +94,16 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// With a committee of five, of which three must sign.
     pub(crate) async fn start() -> Self {
+        Self::of(MEMBERS, HONEST).await
+    }
+
+    /// With a committee of so many, of which so many are assumed honest.
+    pub(crate) async fn of(count: usize, honest: u32) -> Self {
+        // RUST_LOG shows what members say; another test may have set it up.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        drop(tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init());
         let genesis = Chain::test_genesis();
         let maker = BatchMaker::new(genesis, SEQUENCER_SEED);
         let clock_s = Arc::new(AtomicU64::new(START_S));
@@ -116,7 +125,7 @@ impl World {
         let provider = ProviderBuilder::new().wallet(wallet).connect_http(url.parse().expect("a URL")).erased();
         provider.client().set_poll_interval(Duration::from_millis(5));
 
-        let mut members: Vec<_> = (0..MEMBERS)
+        let mut members: Vec<_> = (0..count)
             .map(|index| {
                 let account = member_key(index).address();
                 joule_committee::Member { account, signer: account, bls: None }
@@ -124,7 +133,7 @@ impl World {
             .collect();
         members.sort_by_key(|member| member.signer);
         let signers = members.iter().map(|member| member.signer).collect();
-        let keyset = Keyset::new(Scheme::Ecdsa, members, HONEST).expect("a keyset");
+        let keyset = Keyset::new(Scheme::Ecdsa, members, honest).expect("a keyset");
         let deployment = Deployment {
             l2_chain_id: genesis.chain_id,
             genesis: *maker.checkpoint(),
@@ -136,7 +145,7 @@ impl World {
             governance: GovernanceSetup { delay_s: 7_200, proposers: vec![deployer], executors: vec![Address::ZERO] },
             committee: CommitteeSetup {
                 signers,
-                honest: HONEST,
+                honest,
                 remaining_min_s: 7_200,
                 stake_lock_s: 7_200,
                 stake_min: U256::ZERO,
@@ -378,8 +387,12 @@ pub(crate) struct Seat {
 
 /// Places for all members.
 pub(crate) async fn seats() -> Vec<Seat> {
+    seats_of(MEMBERS).await
+}
+
+async fn seats_of(count: usize) -> Vec<Seat> {
     let mut seats = Vec::new();
-    for index in 0..MEMBERS {
+    for index in 0..count {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address")).parse().expect("a URL");
         let endpoint = Endpoint { account: member_key(index).address(), url };
@@ -473,7 +486,7 @@ pub(crate) fn endpoints(seats: &[Seat]) -> Vec<Endpoint> {
 
 /// All members, running from genesis.
 pub(crate) async fn start_all(world: &World) -> Vec<RunningMember> {
-    let seats = seats().await;
+    let seats = seats_of(world.keyset.members().len()).await;
     let peers = endpoints(&seats);
     let mut members = Vec::new();
     for seat in seats {
