@@ -86,7 +86,8 @@ impl Profile {
     #[must_use]
     pub const fn parameters(self) -> Parameters {
         Parameters {
-            // Four is the least that fits constraints of degree 3 twice over; the spike measured less hashing per bit than at two or eight.
+            // At two, committing would cost half and `proven` would ask 203 queries: the circuit that verifies them doubles, and a segment costs more in all.
+            // At eight, committing doubles and the queries fall by a fifth.
             log_blowup: 2,
             queries: match self {
                 Self::Fast => 42,
