@@ -7,10 +7,7 @@ use std::{fmt, sync::Arc};
 use joule_prover_network::{Happening, Status, TaskKind, What};
 use prometheus_client::{
     collector::Collector,
-    encoding::{
-        DescriptorEncoder, EncodeLabelSet, NoLabelSet,
-        text::encode,
-    },
+    encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, text::encode},
     metrics::{MetricType, counter::Counter, family::Family, histogram::Histogram},
     registry::{Registry, Unit},
 };
@@ -149,14 +146,24 @@ impl Collector for Snapshots {
         let Some(status) = *self.0.borrow() else { return Ok(()) };
         let kinds = TaskKind::ALL.map(|kind| (kind.as_str(), status.of(kind)));
 
-        let mut tasks = encoder.encode_descriptor("tasks", "Tasks that are not done, by what they wait for", None, MetricType::Gauge)?;
+        let mut tasks = encoder.encode_descriptor(
+            "tasks",
+            "Tasks that are not done, by what they wait for",
+            None,
+            MetricType::Gauge,
+        )?;
         for (kind, counts) in kinds {
             let states = [("queued", counts.queued), ("leased", counts.leased), ("verifying", counts.verifying)];
             for (state, count) in states {
                 tasks.encode_family(&[("kind", kind), ("state", state)])?.encode_gauge(&(count as i64))?;
             }
         }
-        let mut results = encoder.encode_descriptor("results", "Results that were verified, by verdict, since the coordinator was set up", None, MetricType::Counter)?;
+        let mut results = encoder.encode_descriptor(
+            "results",
+            "Results that were verified, by verdict, since the coordinator was set up",
+            None,
+            MetricType::Counter,
+        )?;
         for (kind, counts) in kinds {
             for (verdict, count) in [("accepted", counts.accepted), ("refused", counts.refused)] {
                 results
@@ -164,8 +171,17 @@ impl Collector for Snapshots {
                     .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
             }
         }
-        let mut provers = encoder.encode_descriptor("provers", "Provers, by how they are; one that waits or is suspended is known, too", None, MetricType::Gauge)?;
-        let states = [("known", status.provers_known), ("waiting", status.provers_waiting), ("suspended", status.provers_suspended)];
+        let mut provers = encoder.encode_descriptor(
+            "provers",
+            "Provers, by how they are; one that waits or is suspended is known, too",
+            None,
+            MetricType::Gauge,
+        )?;
+        let states = [
+            ("known", status.provers_known),
+            ("waiting", status.provers_waiting),
+            ("suspended", status.provers_suspended),
+        ];
         for (state, count) in states {
             provers.encode_family(&[("state", state)])?.encode_gauge(&(count as i64))?;
         }
@@ -174,10 +190,20 @@ impl Collector for Snapshots {
             .encode_gauge(&(status.leases_live as i64))?;
         // 2^53 units of 18 decimals are a hundredth of a token; a float's error beyond that is nothing to whoever looks at a graph.
         encoder
-            .encode_descriptor("owed_tokens", "Owed to provers, in base tokens of 18 decimals", None, MetricType::Gauge)?
+            .encode_descriptor(
+                "owed_tokens",
+                "Owed to provers, in base tokens of 18 decimals",
+                None,
+                MetricType::Gauge,
+            )?
             .encode_gauge(&tokens(status.owed))?;
         encoder
-            .encode_descriptor("paid_tokens", "Paid to provers since the coordinator was set up, in base tokens of 18 decimals", None, MetricType::Counter)?
+            .encode_descriptor(
+                "paid_tokens",
+                "Paid to provers since the coordinator was set up, in base tokens of 18 decimals",
+                None,
+                MetricType::Counter,
+            )?
             .encode_counter::<NoLabelSet, _, u64>(&tokens(status.paid), None)
     }
 }
