@@ -10,6 +10,7 @@ use joule_wrap::{ConstraintReport, WrapKeys, verify};
 use serde::Serialize;
 
 use crate::{
+    bench_network,
     options::{CacheOption, Profile},
     progress::{Reporter, StepReport},
     sample::Sample,
@@ -29,6 +30,8 @@ pub(crate) enum Bench {
     Circuits(Arguments),
     /// The wrap of a batch's last proof: constraints, setup, proving, verifying.
     Wrap(WrapArguments),
+    /// A batch by one prover and by two, as processes over libp2p.
+    Network(bench_network::Arguments),
 }
 
 /// Sample payments and how to prove them.
@@ -110,6 +113,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
         Bench::Batch(arguments) => print(&batch(arguments)?, arguments.json),
         Bench::Circuits(arguments) => print(&circuits(arguments)?, arguments.json),
         Bench::Wrap(arguments) => print(&wrap(arguments)?, arguments.sample.json),
+        Bench::Network(arguments) => bench_network::run(arguments),
     }
 }
 

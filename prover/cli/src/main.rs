@@ -1,6 +1,11 @@
 //! `joule-prover`: what a machine that makes proofs runs.
 
 mod bench;
+mod bench_network;
+mod calibrate;
+mod coordinator;
+mod join;
+mod machine;
 mod options;
 mod progress;
 mod prove;
@@ -10,8 +15,10 @@ mod setup;
 mod trace;
 mod usage;
 mod verify;
+mod worker;
 
 use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
 
 /// Proves batches of a Joule chain.
 #[derive(Parser)]
@@ -28,6 +35,19 @@ enum Command {
     Setup(setup::Arguments),
     /// Prove a batch, from its segments to the proof that L1 takes.
     Prove(prove::Arguments),
+    /// Have a batch proved by whoever joins over libp2p.
+    Coordinator(coordinator::Arguments),
+    /// Prove for a network: measure this machine, take tasks, get paid.
+    Join(join::Arguments),
+    /// Measure how long a task of each kind takes this machine.
+    Calibrate(calibrate::Arguments),
+    /// Say how this prover stands with a coordinator, and why.
+    Status(join::StatusArguments),
+    /// Look for what would keep this machine from proving, and say how to mend it.
+    Doctor(join::DoctorArguments),
+    /// Prove what comes over standard input: what `join` starts.
+    #[command(hide = true)]
+    Worker(worker::Arguments),
     /// Verify the result of a task.
     Verify(verify::VerifyArguments),
     /// Say what a file is, without believing it.
@@ -44,9 +64,18 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("warn,joule_prover=info,joule_prover_network=info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match Arguments::parse().command {
         Command::Setup(arguments) => setup::run(&arguments),
         Command::Prove(arguments) => prove::run(&arguments),
+        Command::Coordinator(arguments) => coordinator::run(&arguments),
+        Command::Join(arguments) => join::run(&arguments),
+        Command::Calibrate(arguments) => calibrate::run(&arguments),
+        Command::Status(arguments) => join::status(&arguments),
+        Command::Doctor(arguments) => join::doctor(&arguments),
+        Command::Worker(arguments) => worker::run(&arguments),
         Command::Verify(arguments) => verify::verify(&arguments),
         Command::Inspect(arguments) => verify::inspect(&arguments),
         Command::Trace(arguments) => trace::run(&arguments),

@@ -1,9 +1,14 @@
 //! Options that several commands share.
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
+use anyhow::{Context, ensure};
 use clap::ValueEnum;
-use joule_prover_engine::{CacheFolder, CacheFolderError};
+use joule_prover_engine::{CacheFolder, CacheFolderError, CircuitVerifier, VERIFIER_BYTES_MAX};
+use joule_prover_network::Identity;
 use joule_tables::config;
 use serde::Serialize;
 
@@ -59,4 +64,75 @@ impl CacheOption {
     pub(crate) fn verifier_path(&self, profile: Profile) -> Result<PathBuf, CacheFolderError> {
         Ok(self.folder()?.path().join(format!("verifier-{}.joule", profile.name())))
     }
+}
+
+/// Where a prover of a network keeps its key and what it measured.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct FolderOption {
+    /// Folder of this prover's key, calibration and inputs [default: $XDG_STATE_HOME/joule/prover or ~/.local/state/joule/prover].
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+}
+
+impl FolderOption {
+    fn path(&self) -> anyhow::Result<PathBuf> {
+        let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        self.folder
+            .clone()
+            .or_else(|| absolute("XDG_STATE_HOME").map(|state| state.join("joule/prover")))
+            .or_else(|| absolute("HOME").map(|home| home.join(".local/state/joule/prover")))
+            .context(
+                "there is no folder for this prover: set XDG_STATE_HOME or HOME to an absolute path, or pass --folder",
+            )
+    }
+
+    /// The folder, which is made if it is missing.
+    pub(crate) fn make(&self) -> anyhow::Result<PathBuf> {
+        let path = self.path()?;
+        fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
+        Ok(path)
+    }
+
+    /// Who this prover is.
+    pub(crate) fn identity(&self) -> anyhow::Result<Identity> {
+        Ok(Identity::of_file(&self.make()?.join("prover.key"))?)
+    }
+}
+
+/// What verifies results, and names the circuits.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct VerifierOption {
+    /// What verifies results [default: what `joule-prover setup` left for the profile].
+    #[arg(long, value_name = "FILE")]
+    verifier: Option<PathBuf>,
+}
+
+impl VerifierOption {
+    pub(crate) fn load(&self, cache: &CacheOption, profile: Profile) -> anyhow::Result<CircuitVerifier> {
+        let path = match &self.verifier {
+            Some(path) => path.clone(),
+            None => cache.verifier_path(profile)?,
+        };
+        let setup = || {
+            format!(
+                "{}: `joule-prover setup --profile {}` makes circuits, keys and this file",
+                path.display(),
+                profile.name()
+            )
+        };
+        let verifier = read_verifier(&path).with_context(setup)?;
+        ensure!(
+            verifier.profile() == profile.recursion(),
+            "{} is of profile {name}: say --profile {name}, or name another file",
+            path.display(),
+            name = verifier.profile().name()
+        );
+        Ok(verifier)
+    }
+}
+
+fn read_verifier(path: &Path) -> anyhow::Result<CircuitVerifier> {
+    let length = fs::metadata(path)?.len();
+    ensure!(length <= VERIFIER_BYTES_MAX as u64, "{length} bytes are more than any verifier has");
+    Ok(CircuitVerifier::from_bytes(&fs::read(path)?)?)
 }

@@ -1,10 +1,15 @@
 //! `joule-prover prove`: a batch, from its segments to the proof that L1 takes.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, ensure};
 use joule_machine::kernel_image;
-use joule_prover_engine::{ArtefactStore, BATCH_BYTES_MAX, Engine, SegmentInput, decode_batch, encode_batch};
+use joule_prover_engine::{
+    ArtefactStore, BATCH_BYTES_MAX, BatchProof, Engine, SegmentInput, decode_batch, encode_batch,
+};
 use joule_tables::shape::Shape;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +29,24 @@ Examples:
   joule-prover prove --batch /tmp/batch/batch.input --out /tmp/again --json
   joule-prover verify /tmp/batch/wrap.result")]
 pub(crate) struct Arguments {
+    #[command(flatten)]
+    batch: BatchOption,
+    /// Where results go.
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// How much soundness is paid for.
+    #[arg(long, value_enum, default_value_t = Profile::Fast)]
+    profile: Profile,
+    #[command(flatten)]
+    cache: CacheOption,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which batch.
+#[derive(clap::Args)]
+pub(crate) struct BatchOption {
     /// Prove a batch of this many sample payments, from a genesis with deposits to a withdrawal.
     #[arg(long, required_unless_present = "batch", value_parser = clap::value_parser!(u32).range(1..=20_000))]
     payments: Option<u32>,
@@ -39,17 +62,25 @@ pub(crate) struct Arguments {
     /// The seed of sample wallets.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where results go.
-    #[arg(long, value_name = "FOLDER")]
-    out: PathBuf,
-    /// How much soundness is paid for.
-    #[arg(long, value_enum, default_value_t = Profile::Fast)]
-    profile: Profile,
-    #[command(flatten)]
-    cache: CacheOption,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+}
+
+impl BatchOption {
+    /// The segments, and what L1 needs of sample payments. Samples are written down, so that another machine can prove the same.
+    pub(crate) fn inputs(&self, out: &Path) -> anyhow::Result<(Vec<SegmentInput>, Option<Settlement>)> {
+        let path = match (&self.batch, self.payments) {
+            (Some(path), _) => path,
+            (None, payments) => {
+                let payments = payments.context("either --payments or --batch")?;
+                let (inputs, settlement) = settlement::batch(payments, self.segment, self.wallets, self.seed)?;
+                write(&out.join("batch.input"), &encode_batch(&inputs))?;
+                return Ok((inputs, Some(settlement)));
+            }
+        };
+        let length = fs::metadata(path).with_context(|| path.display().to_string())?.len();
+        ensure!(length <= BATCH_BYTES_MAX as u64, "{} has {length} bytes, more than any batch", path.display());
+        let bytes = fs::read(path).with_context(|| path.display().to_string())?;
+        Ok((decode_batch(&bytes).with_context(|| path.display().to_string())?, None))
+    }
 }
 
 /// A batch's proof as L1 takes it, and for sample payments all that goes with it.
@@ -73,6 +104,27 @@ pub(crate) struct ProofFile {
     pub(crate) settlement: Option<Settlement>,
 }
 
+impl ProofFile {
+    pub(crate) fn new(
+        profile: Profile,
+        wrap_circuit: String,
+        proved: &BatchProof,
+        settlement: Option<Settlement>,
+    ) -> Self {
+        let statement = &proved.statement;
+        Self {
+            profile: profile.name().to_owned(),
+            wrap_circuit,
+            program: hex(&statement.program.to_hash().0),
+            from: hex(&statement.from.0),
+            to: hex(&statement.to.0),
+            public_input: hex(&statement.public_input().0),
+            proof: proved.proof.words.iter().map(|word| hex(word)).collect(),
+            settlement,
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Report {
     segments: usize,
@@ -91,23 +143,13 @@ struct Report {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     fs::create_dir_all(&arguments.out).with_context(|| arguments.out.display().to_string())?;
-    let (inputs, settlement) = inputs(arguments)?;
+    let (inputs, settlement) = arguments.batch.inputs(&arguments.out)?;
     let reporter = Reporter::for_batch(inputs.len());
     let (proved, all) = timed(|| prove(arguments, &inputs, &reporter));
     let (engine, proved) = proved?;
     let result_file = arguments.out.join("wrap.result");
     write(&result_file, &engine.encode_wrap(&proved.proof, &proved.statement))?;
-    let statement = proved.statement;
-    let file = ProofFile {
-        profile: arguments.profile.name().to_owned(),
-        wrap_circuit: engine.wrap_circuit()?.digest_hex(),
-        program: hex(&statement.program.to_hash().0),
-        from: hex(&statement.from.0),
-        to: hex(&statement.to.0),
-        public_input: hex(&statement.public_input().0),
-        proof: proved.proof.words.iter().map(|word| hex(word)).collect(),
-        settlement,
-    };
+    let file = ProofFile::new(arguments.profile, engine.wrap_circuit()?.digest_hex(), &proved, settlement);
     let proof_file = arguments.out.join("proof.json");
     write(&proof_file, format!("{}\n", serde_json::to_string_pretty(&file)?).as_bytes())?;
     reporter.finish();
@@ -137,11 +179,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn prove(
-    arguments: &Arguments,
-    inputs: &[SegmentInput],
-    reporter: &Reporter,
-) -> anyhow::Result<(Engine, joule_prover_engine::BatchProof)> {
+fn prove(arguments: &Arguments, inputs: &[SegmentInput], reporter: &Reporter) -> anyhow::Result<(Engine, BatchProof)> {
     let (cache, profile) = (arguments.cache.folder()?, arguments.profile.recursion());
     let engine =
         Engine::new(kernel_image(), &Shape::ALL, profile, &cache, reporter).context("building the circuits")?;
@@ -150,25 +188,7 @@ fn prove(
     Ok((engine, proved))
 }
 
-/// The segments, and what L1 needs of sample payments. Samples are written down, so that another machine can prove the same.
-fn inputs(arguments: &Arguments) -> anyhow::Result<(Vec<SegmentInput>, Option<Settlement>)> {
-    let path = match (&arguments.batch, arguments.payments) {
-        (Some(path), _) => path,
-        (None, payments) => {
-            let payments = payments.context("either --payments or --batch")?;
-            let (inputs, settlement) =
-                settlement::batch(payments, arguments.segment, arguments.wallets, arguments.seed)?;
-            write(&arguments.out.join("batch.input"), &encode_batch(&inputs))?;
-            return Ok((inputs, Some(settlement)));
-        }
-    };
-    let length = fs::metadata(path).with_context(|| path.display().to_string())?.len();
-    ensure!(length <= BATCH_BYTES_MAX as u64, "{} has {length} bytes, more than any batch", path.display());
-    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
-    Ok((decode_batch(&bytes).with_context(|| path.display().to_string())?, None))
-}
-
-fn write(path: &std::path::Path, bytes: &[u8]) -> anyhow::Result<()> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let partial = path.with_extension(format!("{}.partial", std::process::id()));
     fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path)).with_context(|| path.display().to_string())
 }

@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    fs,
+    fmt, fs,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -15,7 +15,7 @@ use futures::{FutureExt as _, future::BoxFuture, future::try_join_all};
 use joule_machine::{Abort, Image, Limits, Outcome, record};
 use joule_protocol::{Amount, Digest, Hash, PublicValues};
 use joule_prover_engine::{
-    ArtefactError, ArtefactStore, BatchProof, CircuitVerifier, SegmentInput, Verifier as _, WireError, encode_input,
+    ArtefactError, ArtefactStore, BatchProof, CircuitVerifier, SegmentInput, Verifier, WireError, encode_input,
 };
 use joule_tables::{rows::RowCounts, shape::Shape, table::TableName};
 use thiserror::Error;
@@ -25,7 +25,7 @@ use crate::{
     coordinator::Refused,
     handle::{CoordinatorHandle, Notice, ServeError},
     store::{ArtefactFolder, StoreError},
-    task::{ArtefactId, Task, TaskId, TaskKind},
+    task::{ArtefactId, CircuitsId, Task, TaskId, TaskKind},
     wire::Wire as _,
 };
 
@@ -166,9 +166,23 @@ type Waiting = Arc<Mutex<HashMap<TaskId, Vec<oneshot::Sender<ArtefactId>>>>>;
 /// Proves batches with a coordinator's provers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct NetworkProver {
-    coordinator: CoordinatorHandle,
+    exchange: Exchange,
     verifier: Arc<CircuitVerifier>,
+}
+
+/// A coordinator, and what is waited for from it.
+#[derive(Clone)]
+struct Exchange {
+    coordinator: CoordinatorHandle,
+    circuits: CircuitsId,
+    verifier: Arc<dyn Verifier>,
     waiting: Waiting,
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Exchange").field("coordinator", &self.coordinator).finish_non_exhaustive()
+    }
 }
 
 impl NetworkProver {
@@ -184,15 +198,15 @@ impl NetworkProver {
         if verifier.wrap_key().is_none() {
             return Err(BatchError::NoWrapKey);
         }
-        let waiting = Waiting::default();
-        tokio::spawn(hand_out(notices, waiting.clone()));
-        Ok(Self { coordinator, verifier: Arc::new(verifier), waiting })
+        let verifier = Arc::new(verifier);
+        let exchange = Exchange::new(coordinator, verifier.circuits().into(), verifier.clone(), notices);
+        Ok(Self { exchange, verifier })
     }
 
     /// The coordinator.
     #[must_use]
     pub const fn coordinator(&self) -> &CoordinatorHandle {
-        &self.coordinator
+        &self.exchange.coordinator
     }
 
     /// What verifies.
@@ -211,6 +225,39 @@ impl NetworkProver {
         store: &ArtefactStore,
         terms: &Terms,
     ) -> Result<BatchProof, BatchError> {
+        let bytes = self.exchange.wrap_of(segments, store, terms).await?;
+        let refused = |error: WireError| BatchError::OtherResult { step: "wrap".to_owned(), reason: error.to_string() };
+        self.verifier.wrap(&bytes).map_err(refused)
+    }
+
+    /// Gives up a batch whose artefacts are in `folder`: what it still wants is not wanted any more, and what was accepted for it is paid all the same.
+    ///
+    /// # Errors
+    /// [`BatchError`].
+    pub async fn give_up(&self, folder: &Path) -> Result<(), BatchError> {
+        self.exchange.give_up(folder).await
+    }
+}
+
+impl Exchange {
+    fn new(
+        coordinator: CoordinatorHandle,
+        circuits: CircuitsId,
+        verifier: Arc<dyn Verifier>,
+        notices: mpsc::Receiver<Notice>,
+    ) -> Self {
+        let waiting = Waiting::default();
+        tokio::spawn(hand_out(notices, waiting.clone()));
+        Self { coordinator, circuits, verifier, waiting }
+    }
+
+    /// The result of a batch's wrap.
+    async fn wrap_of(
+        &self,
+        segments: Vec<PlannedSegment>,
+        store: &ArtefactStore,
+        terms: &Terms,
+    ) -> Result<Vec<u8>, BatchError> {
         let (first, last) = match segments.as_slice() {
             [] => return Err(BatchError::NoSegments),
             [first, .., last] | [first @ last] => (first.statement, last.statement),
@@ -227,29 +274,23 @@ impl NetworkProver {
         while widths.len() == 1 || widths[widths.len() - 1] > 1 {
             widths.push(widths[widths.len() - 1].div_ceil(2));
         }
-        let batch = Batch { prover: self, segments, widths, store, terms };
+        let batch = Batch { exchange: self, segments, widths, store, terms };
         let wrap = Work { step: "wrap".to_owned(), kind: TaskKind::Wrap, shape: 0, statement };
-        let bytes = match batch.kept(&wrap)? {
+        match batch.kept(&wrap)? {
             Some((bytes, task)) => {
                 batch.collect(task).await?;
-                bytes
+                Ok(bytes)
             }
             None => {
                 let merged = batch.node(batch.widths.len() - 1, 0).await?;
                 let done = batch.done(wrap, vec![merged]).await?;
                 batch.collect(Some(done.task)).await?;
-                done.bytes
+                Ok(done.bytes)
             }
-        };
-        let refused = |error: WireError| BatchError::OtherResult { step: "wrap".to_owned(), reason: error.to_string() };
-        self.verifier.wrap(&bytes).map_err(refused)
+        }
     }
 
-    /// Gives up a batch whose artefacts are in `folder`: what it still wants is not wanted any more, and what was accepted for it is paid all the same.
-    ///
-    /// # Errors
-    /// [`BatchError`].
-    pub async fn give_up(&self, folder: &Path) -> Result<(), BatchError> {
+    async fn give_up(&self, folder: &Path) -> Result<(), BatchError> {
         for task in offered(folder)? {
             match self.coordinator.withdraw(task).await {
                 Ok(()) | Err(ServeError::Refused(Refused::UnknownTask(_))) => {}
@@ -321,7 +362,7 @@ struct Input {
 }
 
 struct Batch<'a> {
-    prover: &'a NetworkProver,
+    exchange: &'a Exchange,
     segments: Vec<PlannedSegment>,
     /// Nodes of each level.
     widths: Vec<usize>,
@@ -378,20 +419,21 @@ impl Batch<'_> {
 
     fn check(&self, work: &Work, bytes: &[u8]) -> Result<(), BatchError> {
         let refused = |reason: String| BatchError::OtherResult { step: work.step.clone(), reason };
-        let said = self.prover.verifier.verify(work.kind.into(), bytes).map_err(|error| refused(error.to_string()))?;
+        let said =
+            self.exchange.verifier.verify(work.kind.into(), bytes).map_err(|error| refused(error.to_string()))?;
         if said == work.statement { Ok(()) } else { Err(refused(format!("it proves {said:?}"))) }
     }
 
     /// Puts bytes where provers fetch them.
     async fn input(&self, bytes: Vec<u8>, made_by: Option<TaskId>) -> Result<Input, BatchError> {
-        let (artefacts, length) = (self.prover.coordinator.artefacts().clone(), bytes.len() as u64);
+        let (artefacts, length) = (self.exchange.coordinator.artefacts().clone(), bytes.len() as u64);
         let id = blocking(move || artefacts.put(&bytes)).await??;
         Ok(Input { id, length, made_by })
     }
 
     /// Has a step done, and keeps its result.
     async fn done(&self, work: Work, inputs: Vec<Input>) -> Result<Done, BatchError> {
-        let coordinator = &self.prover.coordinator;
+        let coordinator = &self.exchange.coordinator;
         let task = self.offer(&work, &inputs)?;
         let id = task.id();
         let (waiter, result) = oneshot::channel();
@@ -415,7 +457,7 @@ impl Batch<'_> {
             kind: work.kind,
             shape: work.shape,
             statement: work.statement,
-            circuits: self.prover.verifier.circuits().into(),
+            circuits: self.exchange.circuits,
             inputs: inputs.iter().map(|input| input.id).collect(),
             input_bytes: inputs.iter().map(|input| input.length).collect(),
             deadline_ms: self.terms.deadline_ms,
@@ -434,7 +476,7 @@ impl Batch<'_> {
     /// Lets the coordinator forget the result of a task, which is kept here.
     async fn collect(&self, task: Option<TaskId>) -> Result<(), BatchError> {
         let Some(task) = task else { return Ok(()) };
-        match self.prover.coordinator.collected(task).await {
+        match self.exchange.coordinator.collected(task).await {
             // Collected before.
             Ok(()) | Err(ServeError::Refused(Refused::UnknownTask(_))) => Ok(()),
             Err(error) => Err(error.into()),
@@ -442,7 +484,7 @@ impl Batch<'_> {
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<TaskId, Vec<oneshot::Sender<ArtefactId>>>> {
-        let mut waiting = self.prover.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.exchange.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever stopped waiting is forgotten with the next one that begins.
         waiting.retain(|_, waiters| {
             waiters.retain(|waiter| !waiter.is_closed());
@@ -456,3 +498,6 @@ impl Batch<'_> {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, BatchError> {
     Ok(tokio::task::spawn_blocking(work).await?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,9 +26,9 @@ pub mod wire;
 
 #[cfg(feature = "engine")]
 mod batch;
+mod client;
 #[cfg(feature = "engine")]
 mod engine;
-mod client;
 mod handle;
 mod keys;
 mod process;

@@ -75,8 +75,30 @@ pub struct EventLog {
     snapshot: u64,
     /// Bytes of the records behind it.
     records: u64,
-    /// Held for as long as the log is open. A file of its own, because the log's is replaced.
-    _lock: File,
+    _lock: Lock,
+}
+
+/// Held for as long as the log is open. A file of its own, because the log's is replaced.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Lock {
+    fn of(path: &Path) -> Result<Self, LogError> {
+        let access = |source| LogError::Access { path: path.to_owned(), source };
+        let file = File::create(path.with_extension("lock")).map_err(access)?;
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => LogError::InUse { path: path.to_owned() },
+            TryLockError::Error(source) => access(source),
+        })?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing would do, but for a child that is being started just now and holds the same file until it is another program.
+        let _: io::Result<()> = self.0.unlock();
+    }
 }
 
 /// What a log holds.
@@ -95,11 +117,7 @@ impl EventLog {
     /// [`LogError`].
     pub fn open(path: &Path, first: impl FnOnce() -> Vec<u8>) -> Result<(Self, Found), LogError> {
         let access = |source| LogError::Access { path: path.to_owned(), source };
-        let lock = File::create(path.with_extension("lock")).map_err(access)?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => LogError::InUse { path: path.to_owned() },
-            TryLockError::Error(source) => access(source),
-        })?;
+        let lock = Lock::of(path)?;
         if !fs::exists(path).map_err(access)? {
             let snapshot = first();
             let file = write_anew(path, &snapshot).map_err(access)?;

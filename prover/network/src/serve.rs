@@ -454,9 +454,12 @@ impl Server {
             | Question::Offset(lease, ..)
             | Question::Chunk(lease, ..)
             | Question::Deliver(lease, _) => Some(*lease),
-            Question::Join(_) | Question::Ask | Question::Fetch(..) | Question::Standing | Question::Time | Question::Demand => {
-                None
-            }
+            Question::Join(_)
+            | Question::Ask
+            | Question::Fetch(..)
+            | Question::Standing
+            | Question::Time
+            | Question::Demand => None,
         };
         if lease.is_some_and(|lease| self.core.holder(&lease) != Some(prover)) {
             return Ok(Answer::Stop);
