@@ -186,6 +186,16 @@ impl Committee {
         Ok(settled.await.unwrap_or(cut_off))
     }
 
+    /// Gives one member an offer, once. Whether it signs is its own matter: a batch that L1 has committed it holds all the same.
+    ///
+    /// # Errors
+    /// It did not sign, or did not answer.
+    pub async fn hand(&self, member: &Endpoint, offer: &SignedOffer, limit: Duration) -> Result<Share, RequestError> {
+        let body = Bytes::from(offer.encode());
+        let bytes = self.post(member, OFFERS, body, SHARE_BYTES_MAX, limit).await?;
+        Share::decode(&bytes).map_err(|error| RequestError::Unreadable(error.to_string()))
+    }
+
     /// Asks one member until it signs, refuses for good, or nobody listens any more.
     async fn ask_to_sign(
         self: Arc<Self>,

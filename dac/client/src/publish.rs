@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::{
     committee::Committee,
     gather::{GatherTiming, Observer, Outcome},
-    offer::{Offer, OfferError, checkpoint_hash},
+    offer::{Offer, OfferError, SignedOffer, checkpoint_hash},
 };
 
 /// What a collaborator's failure is carried as.
@@ -182,11 +182,13 @@ impl Publisher {
         Self { committee, policy, timing, signer, expiries, observer }
     }
 
-    /// Offers a batch to all members of the keyset. Asking again for the same batch asks for the same statement.
-    ///
-    /// # Errors
-    /// Nothing could be asked.
-    pub async fn publish(&self, keyset: &Keyset, now: L1Now, batch: SealedBatch) -> Result<Publication, PublishError> {
+    /// The statement asked for a batch, with the expiry that was chosen for it before, or one chosen now.
+    fn statement(
+        &self,
+        keyset: &Keyset,
+        now: L1Now,
+        batch: &SealedBatch,
+    ) -> Result<CertificateStatement, PublishError> {
         let mut statement = CertificateStatement {
             l1_chain_id: now.chain_id,
             rollup: now.rollup,
@@ -207,17 +209,40 @@ impl Publisher {
                 expiry
             }
         };
+        Ok(statement)
+    }
+
+    fn offer(&self, statement: CertificateStatement, batch: SealedBatch) -> Result<SignedOffer, PublishError> {
+        let offer = Offer::new(statement, batch.parent, batch.checkpoint, batch.blocks)?;
+        let signature = self.signer.sign(offer.digest()).map_err(PublishError::Signer)?;
+        Ok(offer.signed(signature))
+    }
+
+    /// Offers a batch to all members of the keyset. Asking again for the same batch asks for the same statement.
+    ///
+    /// # Errors
+    /// Nothing could be asked.
+    pub async fn publish(&self, keyset: &Keyset, now: L1Now, batch: SealedBatch) -> Result<Publication, PublishError> {
+        let statement = self.statement(keyset, now, &batch)?;
         let (expiry, least) = (statement.expiry, self.policy.least(now));
         if expiry < least {
             return Ok(Publication::FallBack(Unpublished::TooOld { expiry, least }));
         }
-        let offer = Offer::new(statement, batch.parent, batch.checkpoint, batch.blocks)?;
-        let signature = self.signer.sign(offer.digest()).map_err(PublishError::Signer)?;
-        let offer = offer.signed(signature);
+        let offer = self.offer(statement, batch)?;
         match self.committee.gather(keyset, &offer, self.timing, self.observer.clone()).await? {
             Outcome::Certified(certificate) => Ok(Publication::Certified(certificate)),
             Outcome::FellBack(reason) => Ok(Publication::FallBack(Unpublished::Committee(reason))),
         }
+    }
+
+    /// The offer of a batch that L1 has with its data, for members that were not asked to sign it: without its blocks they could not go on. It names the same
+    /// statement that [`Publisher::publish`] would ask for, so that whoever signs it has said nothing else.
+    ///
+    /// # Errors
+    /// The batch is none, or the key or the kept expiries fail.
+    pub fn offer_to_hold(&self, keyset: &Keyset, now: L1Now, batch: SealedBatch) -> Result<SignedOffer, PublishError> {
+        let statement = self.statement(keyset, now, &batch)?;
+        self.offer(statement, batch)
     }
 }
 

@@ -165,21 +165,36 @@ impl Member {
             |error: &dyn std::fmt::Display| Refusal { code: RefusalCode::Malformed, message: error.to_string() };
         let offer = SignedOffer::decode(bytes).map_err(|error| malformed(&error))?;
         let number = offer.offer().statement().batch_number;
-        let accepted = AcceptedOffer::to_sign(offer, &l1, self.promises)?;
-        let mut worker = self.worker();
-        let signed = worker.sign(&accepted, &l1).map_err(|error| {
-            let refusal = Refusal::from(error);
-            if refusal.code == RefusalCode::Syncing {
-                self.wanted.fetch_max(number, Ordering::Relaxed);
-                self.behind.notify_one();
+        let held = AcceptedOffer::committed_by_sequencer(&offer, &l1);
+        let accepted = match (AcceptedOffer::to_sign(offer, &l1, self.promises), held) {
+            (Ok(accepted), _) => accepted,
+            // Not to be signed, its expiry being near or its batch executed; but L1 has it, so this member must hold it to go on.
+            (Err(refused), Some(held)) => {
+                let mut worker = self.worker();
+                let blocks = worker.take(&held, &l1).map_err(|error| self.refused(number, error))?;
+                self.metrics.blocks.inc_by(blocks as u64);
+                self.metrics.held.set(worker.last_number().map_err(|error| internal(&error))? as i64);
+                return Err(refused.into());
             }
-            refusal
-        })?;
+            (Err(refused), None) => return Err(refused.into()),
+        };
+        let mut worker = self.worker();
+        let signed = worker.sign(&accepted, &l1).map_err(|error| self.refused(number, error))?;
         self.metrics.blocks.inc_by(signed.blocks as u64);
         self.metrics.accept_seconds.observe(began.elapsed().as_secs_f64());
         self.metrics.held.set(worker.last_number().map_err(|error| internal(&error))? as i64);
         tracing::info!(number, blocks = signed.blocks, checkpoint = %accepted.signed().offer().statement().checkpoint, "signed a batch");
         Ok(signed.share)
+    }
+
+    /// Notes that an offer came too early, and what to answer.
+    fn refused(&self, number: u64, error: WorkError) -> Refusal {
+        let refusal = Refusal::from(error);
+        if refusal.code == RefusalCode::Syncing {
+            self.wanted.fetch_max(number, Ordering::Relaxed);
+            self.behind.notify_one();
+        }
+        refusal
     }
 
     /// Follows L1: undoes, notes, forgets. Then the rules see the new view.

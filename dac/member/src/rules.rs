@@ -261,6 +261,14 @@ impl AcceptedOffer {
         Ok(Self(offer))
     }
 
+    /// The sequencer's offer of a batch that L1 has committed: to be held, whether it can be signed or not. `None` for anything else; a stranger's word is not enough to
+    /// make a member execute what is sent to it.
+    pub fn committed_by_sequencer(offer: &SignedOffer, l1: &L1View) -> Option<Self> {
+        l1.batch(offer.offer().statement().batch_number)?;
+        let is_theirs = offer.signer() == Ok(l1.sequencer);
+        Self::committed(offer.clone(), l1).ok().filter(|_| is_theirs)
+    }
+
     /// An offer from a peer, of a batch that L1 has committed. Who signed it does not matter: it must execute to L1's checkpoint.
     ///
     /// # Errors

@@ -8,16 +8,21 @@ use alloy::{
 };
 use joule_committee::{CompactSignature, Keyset, Slot, VerifiedCertificate};
 use joule_committee_client::{
-    Committee, Expiries, ExpiryPolicy, GatherTiming, L1Now, Observer, OfferSigner, Publication, Publisher, SealedBatch,
-    Unpublished,
+    Committee, Endpoint, Expiries, ExpiryPolicy, GatherTiming, L1Now, Observer, OfferSigner, Publication, Publisher,
+    SealedBatch, Unpublished,
 };
 use joule_l1::L1Client;
 use joule_settlement::{NotCertified, Offer};
-use joule_storage::{Database, JournalEdit, Space};
+use joule_storage::{BatchRecord, Database, JournalEdit, Space};
 use tokio::task::JoinSet;
 
 /// How long a member has to say where it stands.
 const STATUS_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a member has to execute a batch that is handed over.
+const HAND_LIMIT: Duration = Duration::from_secs(20);
+/// Batches handed to one member at a time. A member that lacks more has been away for long, and gets them from its peers.
+const HANDED_MAX: u64 = 16;
 
 /// What an error is carried as, between the parts.
 type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -57,7 +62,13 @@ impl CommitteePublisher {
     }
 
     async fn certify(&self, offer: Offer) -> Result<Publication, Cause> {
-        let (database, batch) = (self.database.clone(), offer.batch);
+        let (now, sealed) = self.sealed(offer.batch, offer.revert_count).await?;
+        Ok(self.publisher.publish(&self.keyset, now, sealed).await?)
+    }
+
+    /// A batch with its blocks, and L1 as it is now.
+    async fn sealed(&self, batch: BatchRecord, revert_count: u64) -> Result<(L1Now, SealedBatch), Cause> {
+        let database = self.database.clone();
         let blocks = tokio::task::spawn_blocking(move || -> Result<Vec<Vec<u8>>, Cause> {
             let view = database.view()?;
             (batch.first_block..=batch.last_block)
@@ -78,13 +89,38 @@ impl CommitteePublisher {
         };
         let sealed = SealedBatch {
             number: batch.number,
-            revert_count: offer.revert_count,
+            revert_count,
             parent: batch.parent,
             checkpoint: batch.checkpoint,
             data_bytes: batch.data_bytes,
             blocks,
         };
-        Ok(self.publisher.publish(&self.keyset, now, sealed).await?)
+        Ok((now, sealed))
+    }
+
+    /// Gives a member batches that L1 has and the member does not: while data goes to L1 nobody is asked to sign, and a member that never gets the blocks could never sign again.
+    async fn bring_up(&self, member: &Endpoint, from: u64, to: u64) -> Result<(), Cause> {
+        let revert_count = self.l1.state(self.l1.head().await?).await?.revert_count;
+        for number in from..=to.min(from + HANDED_MAX - 1) {
+            let database = self.database.clone();
+            let batch = tokio::task::spawn_blocking(move || database.view()?.batch(number)).await??;
+            let batch = batch.ok_or_else(|| format!("batch {number} is not in the database"))?;
+            let (now, sealed) = self.sealed(batch, revert_count).await?;
+            let offer = self.publisher.offer_to_hold(&self.keyset, now, sealed)?;
+            // What it makes of it shows in its status.
+            if let Err(error) = self.committee.hand(member, &offer, HAND_LIMIT).await {
+                tracing::debug!(member = %member.account, number, %error, "a batch was handed over and not signed");
+            }
+        }
+        Ok(())
+    }
+
+    /// The last batch that L1 has committed, as far as the database knows.
+    async fn committed(&self) -> u64 {
+        let database = self.database.clone();
+        let read = move || database.view().and_then(|view| view.committed_batch());
+        let batch = tokio::task::spawn_blocking(read).await;
+        batch.ok().and_then(Result::ok).flatten().map_or(0, |batch| batch.number)
     }
 }
 
@@ -102,18 +138,28 @@ impl joule_settlement::Publisher for CommitteePublisher {
         }
     }
 
-    /// Whether as many members of the keyset as must sign say that they do.
+    /// Whether as many members of the keyset as must sign say that they do. Those that lack batches of L1 are given some, and asked again next time.
     async fn is_healthy(&self) -> bool {
+        let committed = self.committed().await;
         let mut answers = JoinSet::new();
         for member in self.committee.members() {
             if self.keyset.position(member.account).is_some() {
                 let (committee, member) = (self.committee.clone(), member.clone());
-                answers.spawn(async move { committee.status(&member, STATUS_LIMIT).await });
+                answers.spawn(async move { (committee.status(&member, STATUS_LIMIT).await, member) });
             }
         }
-        let mut signing = 0;
+        let (mut signing, mut behind) = (0, Vec::new());
         while let Some(answer) = answers.join_next().await {
-            signing += u32::from(matches!(answer, Ok(Ok(status)) if status.not_ready.is_none()));
+            let Ok((Ok(status), member)) = answer else { continue };
+            signing += u32::from(status.not_ready.is_none());
+            if status.batch_number < committed {
+                behind.push((member, status.batch_number + 1));
+            }
+        }
+        for (member, from) in behind {
+            if let Err(error) = self.bring_up(&member, from, committed).await {
+                tracing::warn!(member = %member.account, %error, "a member lacks batches, and they could not be handed over");
+            }
         }
         signing >= self.keyset.quorum()
     }

@@ -208,7 +208,7 @@ async fn demo(arguments: &Arguments, folder: &Path, reporter: &Reporter) -> anyh
         .await?;
     let contracts = reporter
         .stage("contracts", async {
-            let genesis = genesis(7_707, ledger.chain_id, ledger.now_s().await?, arguments.seed);
+            let genesis = genesis(&ledger, 7_707, ledger.now_s().await?, arguments.seed);
             let contracts = Contracts::deploy(&ledger, genesis, circuits.verifier.program(), arguments.seed).await?;
             let outcome = format!("rollup {}, bridge {}", contracts.addresses.rollup, contracts.addresses.bridge);
             Ok((contracts, outcome))
@@ -376,18 +376,20 @@ async fn deposits(
     let rollup = Rollup::new(contracts.addresses.rollup, ledger.provider.clone());
     let bridge = Bridge::new(contracts.addresses.bridge, ledger.provider.clone());
     let depositor = DEVELOPMENT_ACCOUNTS[1].0;
-    for (index, wallet) in actors.population.wallets.iter().enumerate() {
+    // The last one is what provers are paid from.
+    let wallets = actors.population.wallets.iter().map(|wallet| wallet.address);
+    let wallets: Vec<L2Address> = wallets.chain([contracts.genesis.fee_recipient]).collect();
+    for (index, wallet) in wallets.iter().enumerate() {
         let fee = rollup.requestFee(PriorityKind::Deposit as u8).call().await?;
-        let call = bridge.deposit(Address::new(wallet.address.0), DEPOSIT).from(depositor);
+        let call = bridge.deposit(Address::new(wallet.0), DEPOSIT).from(depositor);
         let receipt = call.value(U256::from(DEPOSIT) + fee).send().await?.get_receipt().await?;
         ensure!(receipt.status(), "deposit {index} failed in {}", receipt.transaction_hash);
         let step = format!("deposit {}", index + 1);
         steps.push(L1Step { step, transaction: receipt.transaction_hash, gas: receipt.gas_used });
     }
-    let wallets = &actors.population.wallets;
     Client::until("the deposits are on L2", Duration::from_secs(120), async || {
-        for wallet in wallets {
-            if client.balance(&wallet.address).await? < U256::from(DEPOSIT) {
+        for wallet in &wallets {
+            if client.balance(wallet).await? < U256::from(DEPOSIT) {
                 return Ok(None);
             }
         }

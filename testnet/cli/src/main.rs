@@ -6,6 +6,7 @@ mod inference;
 mod network;
 mod prover;
 mod report;
+mod scenario;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -22,6 +23,11 @@ struct Cli {
 enum Command {
     /// Runs everything once, from deposits to a claimed withdrawal, and then keeps serving wallets.
     Demo(demo::Arguments),
+    /// Faults on the whole network: runs a scenario and checks what must hold afterwards.
+    Scenario(scenario::Arguments),
+    /// The sequencer of a scenario, which starts it.
+    #[command(hide = true, name = scenario::SEQUENCER)]
+    ScenarioSequencer(scenario::SequencerArguments),
     /// A prover of the demo, which starts it.
     #[command(hide = true)]
     Prover(prover::Arguments),
@@ -37,6 +43,8 @@ fn main() -> anyhow::Result<()> {
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match cli.command {
         Command::Demo(arguments) => runtime()?.block_on(demo::run(arguments)),
+        Command::Scenario(arguments) => runtime()?.block_on(scenario::run(arguments)),
+        Command::ScenarioSequencer(arguments) => runtime()?.block_on(scenario::sequence(arguments)),
         Command::Prover(arguments) => runtime()?.block_on(prover::run(arguments)),
         Command::Worker(arguments) => prover::worker(&arguments),
     }

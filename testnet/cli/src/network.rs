@@ -30,12 +30,13 @@ use joule_dac::{
 use joule_l1::{FeePolicy, FollowConfig, L1Client, OutboxPolicy};
 use joule_node::{BlockKey, L1Setup, RunningNode, Setup};
 use joule_operator::{
-    CommitteePublisher, NetworkProofs, NetworkProofsConfig, Operations, OperationsSetup, RunningCoordinator,
+    CommitteePublisher, NetworkProofs, NetworkProofsConfig, Operations, OperationsSetup, Payouts, PayoutsSetup,
+    RunningCoordinator,
 };
 use joule_protocol::{Digest, Genesis, Hash, Hashing, Native};
 use joule_prover_engine::CircuitVerifier;
 use joule_prover_network::{Prices, Rules};
-use joule_rpc::{Limits, wire::L1Contracts};
+use joule_rpc::{Limits, Node as _, wire::L1Contracts};
 use joule_sequencer::{BatchLimits, PoolLimits, SequencerConfig};
 use joule_settlement::{DriverConfig, Policy};
 use joule_state::{MemoryStore, StateTree};
@@ -70,6 +71,8 @@ pub(crate) struct Ledger {
     /// Sends in the name of the development accounts and of the sequencer.
     pub(crate) provider: DynProvider,
     sequencer: PrivateKeySigner,
+    /// Takes the fees of L2, and pays provers there.
+    fee_recipient: PrivateKeySigner,
 }
 
 /// Who deploys the contracts and pays for everything on L1.
@@ -90,6 +93,7 @@ impl Ledger {
             (None, url) => url.unwrap_or_default().to_owned(),
         };
         let sequencer = PrivateKeySigner::from_bytes(&derived("sequencer", seed, 0))?;
+        let fee_recipient = PrivateKeySigner::from_bytes(&derived("fee recipient", seed, 0))?;
         let mut wallet = EthereumWallet::from(PrivateKeySigner::from_bytes(&DEVELOPMENT_ACCOUNTS[0].1)?);
         for (_, key) in &DEVELOPMENT_ACCOUNTS[1..3] {
             wallet.register_signer(PrivateKeySigner::from_bytes(key)?);
@@ -107,7 +111,7 @@ impl Ledger {
         let fund = TransactionRequest::default().with_from(DEPLOYER).with_to(sequencer.address()).with_value(stake);
         let receipt = provider.send_transaction(fund).await?.get_receipt().await?;
         ensure!(receipt.status(), "the sequencer's account could not be funded");
-        Ok(Self { _embedded: embedded, url, chain_id, provider, sequencer })
+        Ok(Self { _embedded: embedded, url, chain_id, provider, sequencer, fee_recipient })
     }
 
     /// The time of its latest block, unix seconds.
@@ -127,12 +131,12 @@ fn derived(label: &str, seed: u64, index: u64) -> B256 {
 }
 
 /// The chain's genesis.
-pub(crate) fn genesis(chain_id: u64, l1_chain_id: u64, timestamp: u64, seed: u64) -> Genesis {
+pub(crate) fn genesis(ledger: &Ledger, chain_id: u64, timestamp: u64, seed: u64) -> Genesis {
     Genesis {
         chain_id,
-        l1_chain_id,
+        l1_chain_id: ledger.chain_id,
         base_token: joule_protocol::Address::ZERO,
-        fee_recipient: joule_protocol::Address([0xfe; 20]),
+        fee_recipient: joule_protocol::Address(ledger.fee_recipient.address().into_array()),
         base_fee_max: 1_000_000_000_000,
         grace_seconds: 2 * QUEUE_EXPIRY_S,
         channel_close_seconds: 2 * QUEUE_EXPIRY_S,
@@ -300,6 +304,7 @@ pub(crate) struct Sequencer {
     pub(crate) operations: Operations,
     pub(crate) proofs: NetworkProofs,
     coordinator: RunningCoordinator,
+    payouts: Payouts,
     pub(crate) database: Database,
     pub(crate) signatures: Signatures,
 }
@@ -378,6 +383,13 @@ impl Sequencer {
             rules: Rules::default(),
         };
         let (proofs, coordinator) = NetworkProofs::start(database.clone(), verifier, proving).await?;
+        let paying = PayoutsSetup {
+            database: database.clone(),
+            coordinator: proofs.coordinator().clone(),
+            key: ledger.fee_recipient.clone(),
+            node: node.node().engine().clone(),
+        };
+        let payouts = Payouts::start(paying, node.node().subscribe())?;
         let driver = DriverConfig {
             policy: Policy { certificate_margin_s: CERTIFICATE_MARGIN_S, retry_s: 2, ..Policy::default() },
             poll: Duration::from_millis(500),
@@ -395,11 +407,12 @@ impl Sequencer {
             proofs: proofs.clone(),
         };
         let operations = Operations::start(setup, node.node().subscribe_batches()).await?;
-        Ok(Self { node, operations, proofs, coordinator, database, signatures })
+        Ok(Self { node, operations, proofs, coordinator, payouts, database, signatures })
     }
 
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.operations.stop().await?;
+        self.payouts.stop().await?;
         self.coordinator.stop().await?;
         self.node.stop().await?;
         Ok(())

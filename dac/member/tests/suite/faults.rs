@@ -381,3 +381,41 @@ async fn two_batches_for_one_place_get_one_certificate_at_most() {
         member.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_l1_has_is_held_even_if_it_cannot_be_signed_any_more() {
+    let mut world = World::start().await;
+    world.fund(20).await;
+    let mut all = seats().await;
+    // Two members that know nobody: what they get, they get from the sequencer.
+    let (alone, other) = (all.remove(0).start(&world, Vec::new()).await, all.remove(0).start(&world, Vec::new()).await);
+    for member in [&alone, &other] {
+        member.sees(|l1| l1.request_accs.len() == 5).await;
+    }
+    let batch = world.seal(8).await;
+    let (l1, keyset) = (world.view().await, world.keyset.hash());
+    let good = world.maker.offer(batch.clone(), &l1, keyset, l1.time_s + 20_000).expect("an offer");
+    other.member.offer(good.encode()).await.expect("signs");
+    let client = committee_of(std::slice::from_ref(&other));
+    let (parent, checkpoint) = (checkpoint_hash(&batch.parent), checkpoint_hash(&batch.checkpoint));
+    let chunks = client.data(parent, checkpoint, LIMIT).await.expect("data").chunks().to_vec();
+    // Before L1 has it, an offer that cannot be signed is not taken at all.
+    let old = world.maker.offer(batch.clone(), &l1, keyset, l1.time_s + 1).expect("an offer");
+    assert_eq!(refused(&alone, &old).await, RefusalCode::BadExpiry);
+    assert_eq!(alone.member.last_number().expect("reads"), 0);
+    world.commit_on_l1(&batch, &chunks).await;
+    alone.sees(|l1| l1.committed() == 1).await;
+    assert!(alone.member.status().await.expect("a status").not_ready.is_some());
+    // A stranger's offer is not executed for that; the sequencer's is, and is still not signed.
+    let stranger = BatchMaker::new(world.genesis, 99).offer(batch, &l1, keyset, l1.time_s + 1).expect("an offer");
+    refused(&alone, &stranger).await;
+    assert_eq!(alone.member.last_number().expect("reads"), 0);
+    assert_eq!(refused(&alone, &old).await, RefusalCode::BadExpiry);
+    assert_eq!(alone.member.last_number().expect("reads"), 1);
+    assert!(alone.member.status().await.expect("a status").not_ready.is_none(), "it can sign the next");
+    let own = committee_of(std::slice::from_ref(&alone));
+    assert_eq!(own.data(parent, checkpoint, LIMIT).await.expect("served").chunks(), chunks);
+    for member in [alone, other] {
+        member.stop().await;
+    }
+}
