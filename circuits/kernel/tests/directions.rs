@@ -168,6 +168,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "joule-workload",
             "joule-prover-engine",
             "joule-prover-network",
+            "joule-prover-scaler",
         ],
     ),
 ];

@@ -167,7 +167,8 @@ impl Engine {
         let handle = EngineHandle { commands, chain_id: database.genesis().chain_id };
         let mut worker = Worker {
             execution: database.execution()?,
-            sequencer: Sequencer::new(config),
+            // Payouts come from the fee recipient.
+            sequencer: Sequencer::new(config).with_passenger(database.genesis().fee_recipient),
             database,
             key,
             shared,
@@ -535,7 +536,8 @@ impl Worker {
         );
         self.database.revert_to(keep, true)?;
         self.execution = self.database.execution()?;
-        self.sequencer = Sequencer::new(*self.sequencer.config());
+        self.sequencer =
+            Sequencer::new(*self.sequencer.config()).with_passenger(self.database.genesis().fee_recipient);
         self.shared.pending.clear();
         self.recover()?;
         // Nobody may be listening.

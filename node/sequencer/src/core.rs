@@ -4,7 +4,7 @@
 //! events give the same actions.
 
 use joule_protocol::{
-    Account, Hash, Refusal,
+    Account, Address, Hash, Refusal,
     limits::{BLOCK_GAS_MAX, BLOCK_PRIORITY_MAX, BLOCK_TRANSACTIONS_MAX},
 };
 
@@ -48,6 +48,7 @@ pub struct Sequencer {
     requests: u64,
     last_block_ms: Option<u64>,
     is_draining: bool,
+    passenger: Option<Address>,
 }
 
 impl Sequencer {
@@ -60,7 +61,15 @@ impl Sequencer {
             requests: 0,
             last_block_ms: None,
             is_draining: false,
+            passenger: None,
         }
+    }
+
+    /// From now on this sender's transactions ride in batches that others open, and open none: paying provers does not wake an idle chain.
+    #[must_use]
+    pub fn with_passenger(mut self, passenger: Address) -> Self {
+        self.passenger = Some(passenger);
+        self
     }
 
     /// What the operator chose.
@@ -117,7 +126,11 @@ impl Sequencer {
     }
 
     fn has_work(&self) -> bool {
-        self.requests > 0 || self.pool.has_ready()
+        let is_ready = match &self.passenger {
+            Some(passenger) if self.batcher.open_blocks() == 0 => self.pool.has_ready_besides(passenger),
+            _ => self.pool.has_ready(),
+        };
+        self.requests > 0 || is_ready
     }
 
     /// Blocks close when something waits and the interval has passed; when there is enough for a full one, at once.
@@ -170,7 +183,7 @@ impl Sequencer {
         &mut self,
         block: &BlockSize,
         requests: usize,
-        touched: impl IntoIterator<Item = (joule_protocol::Address, u64)>,
+        touched: impl IntoIterator<Item = (Address, u64)>,
         now_ms: u64,
     ) -> (Vec<Action>, Vec<Hash>) {
         self.last_block_ms = Some(now_ms);

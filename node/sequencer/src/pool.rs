@@ -212,6 +212,12 @@ impl Pool {
         !self.ready.is_empty()
     }
 
+    /// The same, without what `sender` sent.
+    pub fn has_ready_besides(&self, sender: &Address) -> bool {
+        let of_sender = self.senders.get(sender).is_some_and(|sender| sender.ready.is_some());
+        self.ready.len() > usize::from(of_sender)
+    }
+
     /// Transactions that can go into a block now or after each other.
     pub fn executable(&self) -> usize {
         self.len() - self.gapped

@@ -101,6 +101,31 @@ fn a_batch_closes_by_age() {
     assert_eq!(core.wake_at_ms(60_008), None, "idle again");
 }
 
+/// The chain is not woken by its own payouts, and a batch that others opened takes them along.
+#[test]
+fn a_passenger_rides_and_never_drives() {
+    let passenger = Key::derive("wallet", 1, 7).address;
+    let mut core = core().with_passenger(passenger);
+    submit(&mut core, 7, 0);
+    assert_eq!(core.wake_at_ms(5), None, "an idle chain stays idle");
+    assert_eq!(core.time(1 << 30), []);
+    submit(&mut core, 0, 0);
+    assert_eq!(core.wake_at_ms(1 << 30), Some(1 << 30));
+    assert_eq!(build(&mut core, 1, 1 << 30), []);
+    assert!(core.pool().is_empty(), "both are in the block");
+    // The batch is open: one that comes later gets a block of its own in it.
+    submit(&mut core, 7, 0);
+    assert_eq!(build(&mut core, 2, (1 << 30) + 100), []);
+    let sealed = core.time((1 << 30) + 60_000);
+    assert_eq!(sealed, [Action::SealBatch(SealedBatch { first_block: 1, last_block: 2, data_bytes: 200 })]);
+    // It is closed: the next waits for others again, also while the node drains.
+    submit(&mut core, 7, 0);
+    core.drain();
+    assert_eq!(core.wake_at_ms(1 << 31), None);
+    core.requests_waiting(1);
+    assert_eq!(core.time(1 << 31), [Action::BuildBlock { requests: 1 }]);
+}
+
 #[test]
 fn a_batch_closes_before_it_holds_more_withdrawals_than_l1_executes() {
     let limits = BatchLimits { blocks_max: u64::MAX, ..batch_limits() };

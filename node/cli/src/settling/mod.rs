@@ -1,6 +1,7 @@
 //! Settling what this node seals: certificates from the committee, proofs from provers, transactions to L1.
 
 mod keyset;
+mod payouts;
 mod status;
 
 use std::{
