@@ -22,16 +22,18 @@ contract Bridge is IVault, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
     using BitMaps for BitMaps.BitMap;
 
-    /// @notice All that is ever locked at once stays below this, so no L2 balance can reach it.
-    uint256 public constant LOCKED_LIMIT = 1 << 120;
+    /// @notice All that ever comes in stays below this, whatever went out again. The kernel counts what was ever deposited and has no proof for a
+    /// sum that reaches it: were only what is held bounded, money sent round and round would end in a deposit that no batch can consume.
+    uint256 public constant DEPOSITS_LIMIT = 1 << 120;
 
     /// @notice The base token; zero for ETH.
     IERC20 public immutable token;
     IRollup public immutable rollup;
     address public immutable escape;
 
-    /// @notice What came in and has not gone out, by this contract's own count.
-    uint256 public locked;
+    /// @notice What ever came in, by this contract's own count.
+    uint128 public deposited;
+    uint128 private _locked;
     BitMaps.BitMap private _claimed;
 
     event Deposited(uint64 indexed requestIndex, address indexed sender, address indexed to, uint128 amount);
@@ -69,9 +71,10 @@ contract Bridge is IVault, ReentrancyGuardTransient {
 
         uint256 received = isEther ? amount : _pull(amount);
         if (received == 0) revert Bridge_NothingReceived();
-        uint256 lockedAfter = locked + received;
-        if (lockedAfter >= LOCKED_LIMIT) revert Bridge_LimitReached(LOCKED_LIMIT, lockedAfter);
-        locked = lockedAfter;
+        uint256 depositedAfter = deposited + received;
+        if (depositedAfter >= DEPOSITS_LIMIT) revert Bridge_LimitReached(DEPOSITS_LIMIT, depositedAfter);
+        // Both fit: what is locked is a part of what came in.
+        (deposited, _locked) = (uint128(depositedAfter), _locked + uint128(received));
         requestIndex = rollup.requestDeposit{ value: fee }(msg.sender, to, uint128(received));
         emit Deposited(requestIndex, msg.sender, to, uint128(received));
         if (msg.value > expected) _sendEther(msg.sender, msg.value - expected);
@@ -101,6 +104,11 @@ contract Bridge is IVault, ReentrancyGuardTransient {
         _pay(to, amount);
     }
 
+    /// @notice What came in and has not gone out, by this contract's own count.
+    function locked() external view returns (uint256) {
+        return _locked;
+    }
+
     /// @notice Whether the withdrawal with this index was paid.
     function isClaimed(uint64 index) external view returns (bool) {
         return _claimed.get(index);
@@ -108,7 +116,7 @@ contract Bridge is IVault, ReentrancyGuardTransient {
 
     /// @dev The only way out. The subtraction is checked: more than came in cannot leave.
     function _pay(address to, uint128 amount) private {
-        locked -= amount;
+        _locked -= amount;
         if (address(token) == address(0)) _sendEther(to, amount);
         else token.safeTransfer(to, amount);
     }

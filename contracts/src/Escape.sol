@@ -15,8 +15,9 @@ import { ComputeReceipt, Statements, Voucher } from "./libraries/Statements.sol"
 /// channels holders of receipts and vouchers first get `presentationWindow` to show them; then the worker or payee is
 /// credited and the rest goes to the client. Trusts the rollup for the frozen checkpoint, which a proof led to.
 ///
-/// What it does not do: a bond is not taken from a worker whose job nobody can settle any more, and of a receipt above tier 0 only the
-/// signature and the tier on the device's own leaf are checked, not its evidence.
+/// What it does not do: a bond is not taken from a worker whose job nobody can settle any more; a claimed job whose grace had run out on L2 and
+/// which nobody had expired there can still be shown a receipt; and of a receipt above tier 0 only the signature and the tier on the
+/// device's own leaf are checked, not its evidence.
 ///
 /// Invariants, by the names of their tests: invariant_escape_onceByKey, invariant_bridge_solvent.
 contract Escape {

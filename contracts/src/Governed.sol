@@ -19,7 +19,8 @@ abstract contract Governed {
         _checkDelay();
     }
 
-    /// @dev Asks for the delay each time: a timelock that was talked into a shorter one governs nothing.
+    /// @dev Asks for the delay each time, so that a timelock whose delay was lowered governs nothing while it is. What that cannot see is a call that was
+    /// scheduled meanwhile: deployments use `FixedTimelock`, whose delay cannot be lowered.
     modifier onlyGovernance() {
         if (msg.sender != address(governance)) revert Governed_NotGovernance(address(governance), msg.sender);
         _checkDelay();

@@ -166,6 +166,7 @@ contract Rollup is IRollup, Governed {
     error Rollup_NothingToProve(uint64 number, uint64 provenCount, uint64 committedCount);
     error Rollup_NothingToExecute(uint64 number, uint64 executedCount, uint64 provenCount);
     error Rollup_BatchesWait(uint64 executedCount, uint64 waitingCount);
+    error Rollup_OldestNotServed(uint64 priorityCountMin, uint64 actual);
     error Rollup_CannotKeep(uint64 keepMin, uint64 keepMax, uint64 actual);
     error Rollup_RevertedTooRecently(uint64 notBefore, uint256 timestamp);
     error Rollup_NotExpired(uint256 notBefore, uint256 timestamp);
@@ -189,6 +190,10 @@ contract Rollup is IRollup, Governed {
         _require(config.fees.doubling != 0 && config.fees.perBlockMax != 0, "fees");
         // A late operator must be found late while others still have time to serve the queue.
         _require(delays.lateAfter < delays.queueExpiry && delays.proofDeadline < delays.queueExpiry, "delays");
+        // Proven batches delay a freeze by the one, and L2's clock is ahead of L1's by the other: neither may make the other delays void.
+        _require(
+            delays.executionWindow <= delays.queueExpiry && delays.timestampSkew <= delays.lateAfter, "window or skew"
+        );
 
         l2ChainId = config.l2ChainId;
         bridge = config.bridge;
@@ -297,7 +302,8 @@ contract Rollup is IRollup, Governed {
     }
 
     /// @notice Commits, proves and executes a batch at once. The sequencer may when nothing waits; anyone may while the operator is late,
-    /// and then batches that wait for a proof are dropped: parking garbage keeps nobody out.
+    /// and then batches that wait for a proof are dropped: parking garbage keeps nobody out. Who does it in the operator's place because a request
+    /// was left waiting must consume that request: otherwise it could drop the operator's batches again and again and leave the queue to its expiry.
     function settleBatch(
         Batch calldata batch,
         bytes calldata availability,
@@ -310,6 +316,9 @@ contract Rollup is IRollup, Governed {
         if (!late) {
             if (msg.sender != sequencer) revert Rollup_NotLate(msg.sender);
             if (committedCount != executed) revert Rollup_BatchesWait(executed, committedCount);
+        }
+        if (msg.sender != sequencer && _isQueueLate() && batch.checkpoint.priorityCount <= _queue.executed) {
+            revert Rollup_OldestNotServed(_queue.executed + 1, batch.checkpoint.priorityCount);
         }
         uint64 number = executed + 1;
         bytes32 parent = executedCheckpoint;
@@ -391,7 +400,7 @@ contract Rollup is IRollup, Governed {
 
     /// @notice Whether anyone may settle in the operator's place: it left a request waiting, or a batch unproven, for too long.
     function isLate() public view returns (bool) {
-        if (block.timestamp > uint256(_queue.oldest()) + lateAfter) return true;
+        if (_isQueueLate()) return true;
         return
             committedCount > provenCount
                 && block.timestamp > uint256(batches[provenCount + 1].committedAt) + proofDeadline;
@@ -435,6 +444,11 @@ contract Rollup is IRollup, Governed {
         (index, acc) = _queue.push(request, _requestsPerBlockMax);
         emit RequestQueued(index, acc, request);
         if (msg.value > fee) _send(msg.sender, msg.value - fee);
+    }
+
+    /// @dev Whether the oldest request that no executed batch consumed was left waiting for too long.
+    function _isQueueLate() private view returns (bool) {
+        return block.timestamp > uint256(_queue.oldest()) + lateAfter;
     }
 
     /// @dev All that can be known of a batch before its proof. Checking the requests here and not at execution is what makes sure

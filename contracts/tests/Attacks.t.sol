@@ -3,8 +3,9 @@ pragma solidity 0.8.37;
 
 import { Bridge } from "../src/Bridge.sol";
 import { DataCommittee } from "../src/DataCommittee.sol";
+import { Escape } from "../src/Escape.sol";
 import { Rollup } from "../src/Rollup.sol";
-import { Batch, Checkpoint, Withdrawal } from "../src/Types.sol";
+import { Batch, Checkpoint, PriorityRequest, Withdrawal } from "../src/Types.sol";
 import { VerifierRouter } from "../src/VerifierRouter.sol";
 import { Bn254, G1 } from "../src/libraries/Bn254.sol";
 import { Certificates, EcdsaCertificate } from "../src/libraries/Certificates.sol";
@@ -271,6 +272,32 @@ contract AttacksOnTheFrozenTest is FrozenNetwork {
         escape.escapeAccount(alice, Account(5, 10 ether), opening);
         escape.escapeAccount(alice, Account(6, 6 ether), opening);
         assertEq(alice.balance, 10 ether, "all of it and no more");
+    }
+
+    function test_attack_depositConsumedByADroppedBatch_isRefundedOnce() external {
+        // A proven batch credits the deposit on L2, the freeze drops the batch, and the deposit comes back: never both.
+        delete keys;
+        delete tip;
+        _deploy();
+        vm.deal(alice, 0);
+        Checkpoint memory frozen = tip;
+        PriorityRequest memory request = PriorityRequest(Encodings.DEPOSIT, alice, BOB, 2 ether, _now(), "");
+        _deposit(alice, BOB, 2 ether);
+        Batch memory batch = _nextBatch();
+        _commit(batch);
+        rollup.proveBatch(1, _proof(batch));
+        _wait(QUEUE_EXPIRY + EXECUTION_WINDOW + 1);
+        rollup.freeze();
+        vm.expectPartialRevert(Rollup.Rollup_IsFrozen.selector);
+        rollup.executeBatch(1, batch.checkpoint, _none());
+        vm.expectPartialRevert(Escape.Escape_WrongCheckpoint.selector);
+        escape.openEscape(batch.checkpoint);
+        escape.openEscape(frozen);
+        escape.refundDeposit(0, request);
+        vm.expectRevert(abi.encodeWithSelector(Escape.Escape_AlreadyRefunded.selector, 0));
+        escape.refundDeposit(0, request);
+        assertEq(alice.balance, 2 ether, "once");
+        assertEq(bridge.locked(), 0, "nothing is left");
     }
 
     function test_attack_leafWithALimbNotBelowP_reverts() external {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import { Rollup } from "../src/Rollup.sol";
+import { TimelockController } from "@openzeppelin/contracts/governance/TimelockController.sol";
+import { FixedTimelock } from "../src/FixedTimelock.sol";
 import { Governed } from "../src/Governed.sol";
+import { Rollup } from "../src/Rollup.sol";
 import { Batch, Checkpoint, PriorityRequest, Withdrawal } from "../src/Types.sol";
 import { VerifierRouter } from "../src/VerifierRouter.sol";
 import { DataLog } from "../src/libraries/DataLog.sol";
@@ -273,6 +275,35 @@ contract RollupTest is Network {
         assertEq(rollup.revertCount(), 1, "revert count");
     }
 
+    function test_settleBatch_byStrangerWhenLate_servesTheOldestRequest() external {
+        _deposit(ALICE, ALICE, 1);
+        _wait(LATE_AFTER + 1);
+        // A valid batch that leaves the queue as it is: the stranger's own transactions, and the operator's batches dropped.
+        Batch memory selfish = _nextBatch();
+        (selfish.checkpoint.priorityCount, selfish.checkpoint.priorityAcc) = (tip.priorityCount, tip.priorityAcc);
+        bytes memory certificate = _certificate(selfish, 5);
+        bytes memory proof = _proof(selfish);
+        vm.prank(STRANGER);
+        vm.expectRevert(abi.encodeWithSelector(Rollup.Rollup_OldestNotServed.selector, 1, 0));
+        rollup.settleBatch(selfish, certificate, proof, _none());
+        // The sequencer's own are its business: it stays late.
+        _settle(selfish, _none(), SEQUENCER);
+        assertTrue(rollup.isLate(), "still late");
+        _settle(_nextBatch(), _none(), STRANGER);
+        assertTrue(!rollup.isLate(), "served");
+    }
+
+    function test_settleBatch_byStrangerAfterTheProofDeadline_needsNoRequest() external {
+        Checkpoint memory before = tip;
+        _commit(_nextBatch(bytes32(uint256(666)), _none()));
+        tip = before;
+        _wait(PROOF_DEADLINE + 1);
+        Batch memory honest = _nextBatch();
+        honest.number = 1;
+        _settle(honest, _none(), STRANGER);
+        assertEq(rollup.executedCount(), 1, "executed");
+    }
+
     function test_revertBatches_unprovenTooLong_byAnyone() external {
         _commit(_nextBatch());
         vm.prank(STRANGER);
@@ -515,12 +546,33 @@ contract RollupTest is Network {
         rollup.setProgram(2, bytes32(uint256(7)));
     }
 
-    function test_setProgram_timelockShortened_reverts() external {
+    function test_governance_delay_isNeverChanged() external {
+        uint256 delay = QUEUE_EXPIRY + EXIT_WINDOW;
+        bytes memory call = abi.encodeCall(timelock.updateDelay, (0));
+        timelock.schedule(address(timelock), 0, call, 0, 0, delay);
+        _wait(delay);
+        vm.expectRevert(abi.encodeWithSelector(FixedTimelock.FixedTimelock_DelayIsFixed.selector, delay));
+        timelock.execute(address(timelock), 0, call, 0, 0);
+    }
+
+    /// @dev Why a deployment's timelock has a fixed delay: under one that has not, a proposal to lower the delay makes the next one sudden.
+    function test_governance_delayLoweredAndRaised_onlyAFixedOneHelps() external {
+        uint64 delay = QUEUE_EXPIRY + EXIT_WINDOW;
+        address[] memory proposers = new address[](1);
+        proposers[0] = address(this);
+        timelock = new TimelockController(delay, proposers, proposers, address(0));
+        router = new VerifierRouter(timelock, delay, 1, verifier);
         _govern(address(timelock), abi.encodeCall(timelock.updateDelay, (0)));
-        bytes memory call = abi.encodeCall(Rollup.setProgram, (2, bytes32(uint256(7))));
-        timelock.schedule(address(rollup), 0, call, 0, 0, 0);
-        vm.expectRevert(abi.encodeWithSelector(Governed.Governed_DelayTooShort.selector, QUEUE_EXPIRY + EXIT_WINDOW, 0));
-        timelock.execute(address(rollup), 0, call, 0, 0);
+        bytes memory sudden = abi.encodeCall(router.retireVerifier, (1));
+        timelock.schedule(address(router), 0, sudden, 0, 0, 0);
+        vm.expectRevert(abi.encodeWithSelector(Governed.Governed_DelayTooShort.selector, delay, 0));
+        timelock.execute(address(router), 0, sudden, 0, 0);
+        bytes memory raise = abi.encodeCall(timelock.updateDelay, (delay));
+        timelock.schedule(address(timelock), 0, raise, 0, 0, 0);
+        timelock.execute(address(timelock), 0, raise, 0, 0);
+        timelock.execute(address(router), 0, sudden, 0, 0);
+        (,, bool isRetired) = router.verifiers(1);
+        assertTrue(isRetired, "within one block");
     }
 
     function test_setSequencer_byOperator_handsOver() external {
@@ -540,6 +592,17 @@ contract RollupTest is Network {
         config.genesis.priorityCount = 0;
         config.delays.lateAfter = QUEUE_EXPIRY;
         vm.expectRevert(abi.encodeWithSelector(Rollup.Rollup_BadConfig.selector, "delays"));
+        new Rollup(config);
+    }
+
+    function test_constructor_windowOrSkewTooLong_reverts() external {
+        Rollup.Config memory config = _config(address(bridge));
+        config.delays.executionWindow = QUEUE_EXPIRY + 1;
+        vm.expectRevert(abi.encodeWithSelector(Rollup.Rollup_BadConfig.selector, "window or skew"));
+        new Rollup(config);
+        config.delays.executionWindow = EXECUTION_WINDOW;
+        config.delays.timestampSkew = LATE_AFTER + 1;
+        vm.expectRevert(abi.encodeWithSelector(Rollup.Rollup_BadConfig.selector, "window or skew"));
         new Rollup(config);
     }
 

@@ -10,7 +10,7 @@ const root = new URL("..", import.meta.url).pathname;
 const at = (...parts) => join(root, ...parts);
 
 const contracts = [
-  ["Rollup"], ["Bridge"], ["DataCommittee"], ["Escape"], ["VerifierRouter"], ["TimelockController"],
+  ["Rollup"], ["Bridge"], ["DataCommittee"], ["Escape"], ["VerifierRouter"], ["TimelockController"], ["FixedTimelock"],
   ["Groth16Verifier", { optional: true }],
   // Libraries whose custom errors surface through the contracts above are in their ABIs already.
   ["TestVerifier", { folder: "test" }],

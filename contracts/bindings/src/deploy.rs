@@ -12,7 +12,7 @@ use joule_protocol::Checkpoint;
 use thiserror::Error;
 
 use crate::generated::IVerifyingKey;
-use crate::{Bridge, DataCommittee, Escape, Rollup, TimelockController, VerifierRouter};
+use crate::{Bridge, DataCommittee, Escape, FixedTimelock, Rollup, VerifierRouter};
 
 /// L1 chain ids on which development keys and small committees are let in. The contracts hold the same list.
 pub const LOCAL_CHAIN_IDS: [u64; 2] = [1337, 31337];
@@ -86,7 +86,7 @@ pub struct Deployment {
 /// Where the contracts are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
-    /// `TimelockController`.
+    /// `FixedTimelock`.
     pub governance: Address,
     /// The first verifier.
     pub verifier: Address,
@@ -193,14 +193,13 @@ pub async fn deploy<P: Provider<Ethereum> + Clone>(
     if is_development && !LOCAL_CHAIN_IDS.contains(&chain_id) {
         return Err(DeployError::DevelopmentKey { chain_id });
     }
-    let timelock = TimelockController::deploy_builder(
+    let timelock = FixedTimelock::deploy_builder(
         provider,
         U256::from(config.governance.delay_s),
         config.governance.proposers.clone(),
         config.governance.executors.clone(),
-        Address::ZERO,
     );
-    let (governance, _) = sender.create("TimelockController", timelock.calldata().clone()).await?;
+    let (governance, _) = sender.create("FixedTimelock", timelock.calldata().clone()).await?;
     let router =
         VerifierRouter::deploy_builder(provider, governance, upgrade_delay_min, config.verifier.version, verifier);
     let (router, _) = sender.create("VerifierRouter", router.calldata().clone()).await?;

@@ -13,6 +13,16 @@ pub use deploy::{
     Addresses, CommitteeSetup, DeployError, Deployment, GovernanceSetup, LOCAL_CHAIN_IDS, VerifierSetup, deploy,
 };
 
+/// By itself, because it brings a type of OpenZeppelin's timelock along under that contract's name.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated from the contract's ABI, documented there")]
+mod timelock {
+    alloy::sol!(
+        #[sol(rpc, all_derives)]
+        FixedTimelock,
+        "../artefacts/FixedTimelock.json"
+    );
+}
+
 /// One module per contract: its calls, events, errors and structs. A contract's type has the contract's own documentation in Solidity.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated from the contracts' ABIs, documented there")]
 mod generated {
@@ -74,3 +84,4 @@ mod generated {
 pub use generated::{Bridge, DataCommittee, Escape, Groth16Verifier, Rollup, TimelockController, VerifierRouter};
 #[cfg(feature = "testing")]
 pub use generated::{Probe, TestVerifier};
+pub use timelock::FixedTimelock;

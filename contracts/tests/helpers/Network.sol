@@ -6,6 +6,7 @@ import { IERC20 } from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import { Bridge } from "../../src/Bridge.sol";
 import { DataCommittee } from "../../src/DataCommittee.sol";
 import { Escape } from "../../src/Escape.sol";
+import { FixedTimelock } from "../../src/FixedTimelock.sol";
 import { Rollup } from "../../src/Rollup.sol";
 import { Batch, Checkpoint, DataStatement, PriorityRequest, Withdrawal } from "../../src/Types.sol";
 import { VerifierRouter } from "../../src/VerifierRouter.sol";
@@ -65,7 +66,7 @@ abstract contract Network is Base {
         _makeKeys(5);
         address[] memory proposers = new address[](1);
         proposers[0] = address(this);
-        timelock = new TimelockController(QUEUE_EXPIRY + EXIT_WINDOW, proposers, proposers, address(0));
+        timelock = new FixedTimelock(QUEUE_EXPIRY + EXIT_WINDOW, proposers, proposers);
         verifier = new TestVerifier();
         router = new VerifierRouter(timelock, QUEUE_EXPIRY + EXIT_WINDOW, 1, verifier);
         address[] memory signers = new address[](keys.length);

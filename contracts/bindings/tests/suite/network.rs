@@ -11,8 +11,8 @@ use alloy::{
     signers::SignerSync,
 };
 use joule_contracts::{
-    Addresses, Availability, Bridge, DataCommittee, DeployError, Escape, Probe, Rollup, VerifierRouter, deploy,
-    ecdsa_keyset_hash, proof_bytes,
+    Addresses, Availability, Bridge, DataCommittee, DeployError, Escape, FixedTimelock, Probe, Rollup, VerifierRouter,
+    deploy, ecdsa_keyset_hash, proof_bytes,
 };
 use joule_protocol as protocol;
 use joule_protocol::{
@@ -188,6 +188,17 @@ async fn hasty_timelocks_and_short_certificates_are_refused() {
     let refused = deploy(&world.provider, world.deployer, &config).await;
     assert!(matches!(refused, Err(DeployError::CertificateTooShort { min_s: 7_200, got_s: 7_199 })), "{refused:?}");
     assert_eq!(world.provider.get_transaction_count(world.deployer).await.expect("a nonce"), 0, "nothing was sent");
+}
+
+#[tokio::test]
+async fn nobody_changes_the_delay_of_a_deployed_timelock() {
+    let network = Network::start().await;
+    let timelock = FixedTimelock::new(network.addresses.governance, network.world.provider.clone());
+    // Not even the timelock itself, as whom an executed proposal calls.
+    let called = timelock.updateDelay(U256::ZERO).from(network.addresses.governance).call().await;
+    let refused = called.map(drop).expect_err("the delay is fixed");
+    let refused = refused.as_decoded_error::<FixedTimelock::FixedTimelock_DelayIsFixed>();
+    assert_eq!(refused.map(|error| error.delay), Some(U256::from(7_200)));
 }
 
 #[tokio::test]
