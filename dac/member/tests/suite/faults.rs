@@ -1,6 +1,11 @@
 //! Members and sequencers that fail or lie.
 
-use std::{collections::VecDeque, future::pending, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    future::pending,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use alloy::primitives::B256;
 use axum::{Router, body::Bytes, extract::State, http::StatusCode, response::IntoResponse, routing::post};
@@ -260,9 +265,10 @@ async fn a_member_that_dies_anywhere_keeps_its_promises_and_finishes_its_batch()
 
 /// A member behind a line so slow that everybody else has signed long before: nothing passes until `open` says so.
 async fn slowed(member: &RunningMember, open: watch::Receiver<bool>) -> String {
-    type Slow = (Arc<Member>, watch::Receiver<bool>);
+    type Slow = (Weak<Member>, watch::Receiver<bool>);
     async fn pass(State((member, mut open)): State<Slow>, body: Bytes) -> impl IntoResponse {
         open.wait_for(|is_open| *is_open).await.expect("the test goes on");
+        let member = member.upgrade().expect("the member runs");
         match member.offer(body.to_vec()).await {
             Ok(share) => share.encode().into_response(),
             Err(refusal) => {
@@ -274,7 +280,7 @@ async fn slowed(member: &RunningMember, open: watch::Receiver<bool>) -> String {
     let router = Router::new()
         .route(route::OFFERS, post(pass))
         .layer(axum::extract::DefaultBodyLimit::disable())
-        .with_state((member.member.clone(), open));
+        .with_state((Arc::downgrade(&member.member), open));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     tokio::spawn(async move { axum::serve(listener, router).await });
