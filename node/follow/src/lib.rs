@@ -1,10 +1,10 @@
 //! Following the chain without trusting whoever serves it.
 //!
 //! * [`l1`] is L1 as it stands: the view that members of the committee and full nodes decide by, and the watcher that makes it.
-//! * [`execute`] takes an offer's blocks: every one is executed and kept, and they must lead where the offer says.
+//! * [`execute()`] takes an offer's blocks: every one is executed and kept, and they must lead where the offer says.
 //! * [`SignedBlock`] is a block as the sequencer gossips it. [`Chain`] is a follower's disk: it executes such blocks and compares what they lead to with what
 //!   was signed, keeps batches in step with L1, and halts rather than follow a wrong root.
-//! * [`rebuild`] and [`from_data`] make the state after the last executed batch from data alone.
+//! * [`rebuild()`] and [`from_data`] make the state after the last executed batch from data alone.
 //!
 //! Whoever executes here trusts L1's contracts and its own kernel, and nobody else.
 

@@ -37,7 +37,7 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 /// What a full node is started with.
 #[derive(Debug)]
 pub struct FullSetup {
-    /// Its disk; see [`begin`](super::begin).
+    /// Its disk; see [`begin`](crate::begin).
     pub database: Database,
     /// Where missing blocks come from, and where transactions go.
     pub plan: FullPlan,

@@ -186,15 +186,18 @@ async fn what_is_forced_goes_through_l1_without_a_node() {
     network.follow_l1().await;
     let genesis = network.joule(&alice, &["genesis"]).await;
     let file = network.file("network.json", &genesis);
-    let nowhere = ["--rpc", "http://127.0.0.1:1", "--network", &file, "--forced"];
-    let forced = |arguments: &[&'static str]| [&nowhere[..], arguments].concat();
+    // No node of the chain is there.
+    let forced = async |arguments: &[&str]| {
+        let first = ["--network", &file, "--forced"];
+        network.try_joule_at("http://127.0.0.1:1", &alice, &[&first[..], arguments].concat()).await
+    };
     let recipient = "0x00000000000000000000000000000000000000cc";
-    let request = network.joule(&alice, &forced(&["withdraw", "0.25", "--to", recipient])).await;
+    let request = forced(&["withdraw", "0.25", "--to", recipient]).await.expect("L1 takes it");
     assert_eq!(request["requestIndex"], json!(1));
     let payee = bob.address.to_string();
-    let open = [&nowhere[..], &["channel", "open", &payee, "0.5"]].concat();
-    assert_eq!(network.joule(&alice, &open).await["requestIndex"], json!(2));
-    match network.try_joule(&alice, &[&nowhere[..], &["transfer", &payee, "0.1"]].concat()).await {
+    let request = forced(&["channel", "open", &payee, "0.5"]).await.expect("L1 takes it");
+    assert_eq!(request["requestIndex"], json!(2));
+    match forced(&["transfer", &payee, "0.1"]).await {
         Err(WalletError::NotForcible) => {}
         other => panic!("L1 forwards no transfers: {other:?}"),
     }

@@ -162,10 +162,19 @@ impl Network {
     }
 
     pub(crate) async fn try_joule(&self, person: &Person, arguments: &[&str]) -> Result<Value, WalletError> {
-        let rpc = format!("http://{}", self.server.address());
+        self.try_joule_at(&format!("http://{}", self.server.address()), person, arguments).await
+    }
+
+    /// A command that is told of a node at `rpc`.
+    pub(crate) async fn try_joule_at(
+        &self,
+        rpc: &str,
+        person: &Person,
+        arguments: &[&str],
+    ) -> Result<Value, WalletError> {
         let l1_rpc = self.l1.url();
         let key = person.key_file();
-        let first = ["joule", "--rpc", &rpc, "--l1-rpc", &l1_rpc, "--key", &key];
+        let first = ["joule", "--rpc", rpc, "--l1-rpc", &l1_rpc, "--key", &key];
         run(Arguments::parse_from([&first[..], arguments].concat())).await.map(|report| report.json())
     }
 
