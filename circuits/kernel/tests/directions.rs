@@ -68,6 +68,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "joule-tables",
             "joule-prover-engine",
             "joule-prover-network",
+            "joule-prover-scaler",
             "joule-rpc",
             "joule-p2p",
             "joule-committee",

@@ -11,7 +11,7 @@ use toml::{Table, Value};
 mod checked;
 mod sections;
 
-pub use checked::{FullPlan, PeerPlan, ProofPlan, SettlementPlan};
+pub use checked::{FullPlan, PeerPlan, ProofPlan, ProversPlan, SettlementPlan};
 pub use sections::{
     BatchConfig, BlocksConfig, CommitteeConfig, Config, FullConfig, GenesisConfig, L1Config, OperationsConfig,
     P2pConfig, ProofKind, ProofProfile, ProofShape, ProofsConfig, Role, RpcConfig, SettlementConfig, Start,
@@ -345,6 +345,13 @@ mod tests {
         let listen = ("proofs.listen", "/ip4/127.0.0.1/udp/7071/quic-v1");
         let plan = resolve(&[key, member, network, listen]).settlement_plan().unwrap().expect("settles");
         assert!(matches!(plan.proofs, ProofPlan::Network { .. }));
+        assert_eq!(resolve(&[]).provers_plan().unwrap(), ProversPlan::default());
+        let given = resolve(&[("proofs.keda", "127.0.0.1:9101"), ("proofs.payout_key_file", "fees.key")]);
+        let plan = given.provers_plan().unwrap();
+        assert_eq!(plan.keda.map(|address| address.port()), Some(9_101));
+        assert_eq!(plan.payout_key_file, Some("fees.key".into()));
+        let wrong = resolve(&[("proofs.keda", "keda")]).provers_plan();
+        assert!(matches!(wrong, Err(ConfigError::Unusable { key: "proofs.keda", .. })));
     }
 
     #[test]

@@ -25,7 +25,8 @@ pub mod snapshot;
 
 pub use config::{
     BatchConfig, BlocksConfig, CommitteeConfig, Config, ConfigError, FullConfig, FullPlan, GenesisConfig, L1Config,
-    OperationsConfig, P2pConfig, PeerPlan, ProofKind, ProofPlan, ProofProfile, ProofShape, ProofsConfig, Resolved,
+    OperationsConfig, P2pConfig, PeerPlan, ProofKind, ProofPlan, ProofProfile, ProofShape, ProofsConfig, ProversPlan,
+    Resolved,
     Role, RpcConfig, SettlementConfig, SettlementPlan, Source, Start,
 };
 pub use engine::{Engine, EngineError, EngineHandle, Shared};
@@ -37,4 +38,4 @@ pub use node::SequencerNode;
 pub use peers::identity;
 pub use pending::Pending;
 pub use running::{L1Setup, RunningNode, Setup, StartError};
-pub use settling::{KeysetOnL1Error, Settling, SettlingError, SettlingStatus};
+pub use settling::{KeysetOnL1Error, ProverServices, Settling, SettlingError, SettlingStatus};

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use joule_l1::{FollowConfig, L1Client};
 use joule_node::{
-    BlockKey, Config, FullSetup, L1Setup, PeerPlan, Resolved, Role, RunningFullNode, RunningNode, Settling, Setup,
+    BlockKey, Config, FullSetup, L1Setup, PeerPlan, ProverServices, Resolved, Role, RunningFullNode, RunningNode, Settling, Setup,
     begin, bench, contracts_of, identity, snapshot,
 };
 use joule_p2p::Keypair;
@@ -186,6 +186,7 @@ async fn run_sequencer(config: &Config) -> anyhow::Result<()> {
     let genesis = config.genesis()?;
     let sequencer = config.sequencer()?;
     let settlement = config.settlement_plan()?;
+    let for_provers = config.provers_plan()?;
     let key = BlockKey::read(&config.sequencer.key_file)?;
     let peers = peers(config)?;
     let l1 = connect(config, &genesis).await?;
@@ -209,18 +210,22 @@ async fn run_sequencer(config: &Config) -> anyhow::Result<()> {
     println!("JSON-RPC (HTTP and WebSocket)  http://{}", node.rpc());
     println!("metrics and health             http://{}/metrics", node.operations());
     print_peers(node.listening());
-    let mut settling = None;
+    let (mut settling, mut services) = (None, None);
     match settlement {
         None => println!("settlement                     none: this node only sequences (see `settlement.key_file`)"),
         Some(plan) => {
             // Circuits may take minutes to build; transactions are taken meanwhile, and a signal ends the wait.
             let start =
-                Settling::start(plan, database, client, node.node().subscribe_batches(), node.metrics().clone());
+                Settling::start(plan, database.clone(), client, node.node().subscribe_batches(), node.metrics().clone());
             tokio::select! {
                 started = start => {
                     let started = started.context("starting settlement")?;
                     node.node().settles(started.status().clone());
                     println!("settlement                     on");
+                    if let Some(provers) = started.provers() {
+                        let begun = ProverServices::start(&for_provers, provers, node.node(), database).await;
+                        services = Some(begun.context("serving provers")?);
+                    }
                     settling = Some(started);
                 }
                 result = node.failed() => return result.context("the execution thread has ended"),
@@ -236,6 +241,9 @@ async fn run_sequencer(config: &Config) -> anyhow::Result<()> {
         result = stop_signal() => result?,
     }
     tracing::info!("stopping");
+    if let Some(services) = services {
+        services.stop().await?;
+    }
     // Sequencing first, so that settling hears of the last batch.
     node.stop().await?;
     if let Some(settling) = settling {

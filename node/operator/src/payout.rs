@@ -338,9 +338,15 @@ impl Payouts {
     ///
     /// # Errors
     /// [`PayoutsError::Task`].
-    pub async fn stop(self) -> Result<(), PayoutsError> {
+    pub async fn stop(mut self) -> Result<(), PayoutsError> {
         self.stop.cancel();
-        Ok(self.running.await?)
+        Ok((&mut self.running).await?)
+    }
+}
+
+impl Drop for Payouts {
+    fn drop(&mut self) {
+        self.running.abort();
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::Path,
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -79,7 +79,7 @@ struct Report {
     speed_up: f64,
 }
 
-/// A prover's process. Dropping it ends it.
+/// A prover's process, which ends when its standard input does: with this one, however that ends. Dropping it ends it at once.
 struct Prover(Child);
 
 impl Drop for Prover {
@@ -153,7 +153,7 @@ async fn measure(
 fn command(arguments: &Arguments, index: u8, address: &str, base: &Path) -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("finding this program")?);
     command
-        .args(["join", "--no-calibration", "--shapes", "small", "--profile", arguments.profile.name()])
+        .args(["join", "--supervised", "--no-calibration", "--shapes", "small", "--profile", arguments.profile.name()])
         .args(["--coordinator", address, "--payout", &format!("0x{:040x}", u16::from(index) + 1)])
         .arg("--folder")
         .arg(base.join(format!("prover-{index}")))
@@ -162,5 +162,6 @@ fn command(arguments: &Arguments, index: u8, address: &str, base: &Path) -> anyh
     if let Some(threads) = arguments.threads {
         command.args(["--threads", &threads.to_string()]);
     }
+    command.stdin(Stdio::piped()).stdout(Stdio::null());
     Ok(command)
 }

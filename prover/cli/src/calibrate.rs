@@ -38,6 +38,14 @@ pub(crate) enum ShapeChoice {
 impl ShapeChoice {
     pub(crate) const ALL: [Self; 2] = [Self::Small, Self::Large];
 
+    /// What it is called on the command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::Large => "large",
+        }
+    }
+
     /// Its place among the program's shapes, which is how tasks name it.
     pub(crate) const fn number(self) -> u8 {
         match self {

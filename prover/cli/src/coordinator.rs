@@ -19,11 +19,15 @@ use joule_prover_network::{
 };
 use joule_tables::shape::Shape;
 use serde::Serialize;
-use tokio::sync::{broadcast::error::RecvError, mpsc};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{broadcast::error::RecvError, mpsc},
+};
 
 use crate::{
     options::{CacheOption, Profile, VerifierOption},
     prove::{BatchOption, ProofFile, write},
+    services::{Services, ServicesOption},
     settlement::{Settlement, hex},
 };
 
@@ -60,6 +64,11 @@ pub(crate) struct Arguments {
     /// Minutes within which the batch should be proven; later it is late, and no less wanted.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=10_080))]
     within: u64,
+    #[command(flatten)]
+    services: ServicesOption,
+    /// Go on answering after the batch is proven, until SIGTERM.
+    #[arg(long)]
+    stay: bool,
     /// How much soundness is paid for.
     #[arg(long, value_enum, default_value_t = Profile::Fast)]
     profile: Profile,
@@ -115,6 +124,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         for address in coordinator.handle().addresses() {
             eprintln!("to help: joule-prover join --coordinator {address} --payout 0x…");
         }
+        let services = Services::start(coordinator.handle(), &arguments.services).await?;
         let (proved, seconds) = coordinator.prove(&inputs, &arguments.out, prices, within).await?;
         let (result_file, proof_file) = files(arguments, &coordinator.verifier, &proved, settlement)?;
         let tasks = coordinator.tasks();
@@ -137,9 +147,24 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             provers,
             owed: owed.into_iter().map(|(payee, amount)| (hex(&payee.0), amount.to_string())).collect(),
         };
+        print(&report, arguments.json)?;
+        if arguments.stay {
+            stopped().await?;
+        }
         coordinator.stop().await?;
-        print(&report, arguments.json)
+        services.stop().await
     })
+}
+
+/// Waits for SIGTERM or Ctrl-C.
+async fn stopped() -> std::io::Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+    }
+    Ok(())
 }
 
 fn print(report: &Report, json: bool) -> anyhow::Result<()> {

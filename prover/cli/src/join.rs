@@ -1,8 +1,9 @@
 //! `joule-prover join`, `status` and `doctor`: a machine as one of a network's provers.
 
 use std::{
+    path::PathBuf,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, bail, ensure};
@@ -10,8 +11,10 @@ use clap::ValueEnum;
 use joule_protocol::Address;
 use joule_prover_engine::CircuitVerifier;
 use joule_prover_network::{
-    Ability, Capabilities, Identity, Multiaddr, StandingReport, Stop, TaskKind, WorkOptions, standing, time_of, work,
+    Ability, Activity, Capabilities, Identity, Multiaddr, StandingReport, Stop, TaskKind, WorkOptions, standing,
+    time_of, work_watched,
 };
+use joule_prover_scaler::report;
 use serde_json::{Value, json};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -41,7 +44,7 @@ pub(crate) enum KindChoice {
 }
 
 impl KindChoice {
-    const fn kind(self) -> TaskKind {
+    pub(crate) const fn kind(self) -> TaskKind {
         match self {
             Self::Segment => TaskKind::Segment,
             Self::Merge => TaskKind::Merge,
@@ -90,6 +93,15 @@ pub(crate) struct Arguments {
     /// Do not measure what was not measured before: declare cautious times.
     #[arg(long)]
     no_calibration: bool,
+    /// Leave in good order after so many seconds without a task: for jobs that a cluster starts with demand.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    leave_when_idle: Option<u64>,
+    /// Where measurements are [default: the folder]: what `serve` shares among its workers.
+    #[arg(long, value_name = "FOLDER", hide = true)]
+    calibration: Option<PathBuf>,
+    /// Say on standard output what it is at, and leave when standard input ends: what `serve` starts.
+    #[arg(long, hide = true)]
+    supervised: bool,
     #[command(flatten)]
     verifier: VerifierOption,
     #[command(flatten)]
@@ -110,7 +122,7 @@ pub(crate) fn address(text: &str) -> Result<Address, String> {
 }
 
 /// What the largest task of a kind takes, mebibytes, with the circuits. Measured in `fast`; `calibrate` prints it for this machine.
-const fn memory_of(kind: TaskKind, shape: ShapeChoice) -> u64 {
+pub(crate) const fn memory_of(kind: TaskKind, shape: ShapeChoice) -> u64 {
     match (kind, shape) {
         (TaskKind::Segment, ShapeChoice::Large) => 10_500,
         (TaskKind::Segment, ShapeChoice::Small) => 4_500,
@@ -130,7 +142,11 @@ const fn cautious_milliseconds(kind: TaskKind, shape: u8) -> u32 {
 }
 
 /// Which tasks fit the memory and were asked for.
-fn fitting(memory_mebibytes: u64, shapes: &[ShapeChoice], kinds: &[TaskKind]) -> Vec<(TaskKind, ShapeChoice)> {
+pub(crate) fn fitting(
+    memory_mebibytes: u64,
+    shapes: &[ShapeChoice],
+    kinds: &[TaskKind],
+) -> Vec<(TaskKind, ShapeChoice)> {
     let all = ShapeChoice::ALL.into_iter().map(|shape| (TaskKind::Segment, shape));
     let all = all.chain([(TaskKind::Merge, ShapeChoice::Small), (TaskKind::Wrap, ShapeChoice::Small)]);
     let is_wanted = |(kind, shape): &(TaskKind, ShapeChoice)| {
@@ -156,7 +172,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         memory_of(TaskKind::Wrap, ShapeChoice::Small),
         memory_of(TaskKind::Segment, ShapeChoice::Large)
     );
-    let known = Calibration::load(&folder, arguments.profile, &verifier);
+    let measured = arguments.calibration.as_ref().unwrap_or(&folder);
+    let known = Calibration::load(measured, arguments.profile, &verifier);
     let has_all = |known: &Calibration| {
         fits.iter().all(|(kind, shape)| {
             let shape = if *kind == TaskKind::Segment { shape.number() } else { 0 };
@@ -170,7 +187,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             let kinds: Vec<TaskKind> = fits.iter().map(|(kind, _)| *kind).collect();
             let shapes: Vec<ShapeChoice> =
                 fits.iter().filter(|(kind, _)| *kind == TaskKind::Segment).map(|(_, shape)| *shape).collect();
-            Some(measure(&folder, &verifier, arguments.profile, &arguments.cache, &shapes, &kinds)?)
+            Some(measure(measured, &verifier, arguments.profile, &arguments.cache, &shapes, &kinds)?)
         }
     };
     let abilities = fits.iter().map(|(kind, shape)| {
@@ -200,8 +217,15 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let summary = runtime.block_on(async {
         let (terminated, interrupted) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (activity, looks) = watch::channel(Activity::default());
+        if let Some(seconds) = arguments.leave_when_idle {
+            tokio::spawn(leave_when_idle(looks.clone(), Duration::from_secs(seconds), stop.clone()));
+        }
+        if arguments.supervised {
+            tokio::spawn(leave_when_alone(looks, stop.clone()));
+        }
         tokio::spawn(obey(terminated, interrupted, stop));
-        work(options, Arc::new(labour), stopped).await.map_err(anyhow::Error::from)
+        work_watched(options, Arc::new(labour), stopped, activity).await.map_err(anyhow::Error::from)
     })?;
     tracing::info!(?summary, "left in good order");
     Ok(())
@@ -224,6 +248,43 @@ async fn obey(mut terminated: Signal, mut interrupted: Signal, stop: watch::Send
     }
     // Whoever works looks at what was said last for as long as somebody could say more.
     stop.closed().await;
+}
+
+/// What was said last is not taken back.
+fn drain(stop: &watch::Sender<Stop>) {
+    stop.send_if_modified(|now| {
+        let is_news = *now == Stop::Not;
+        if is_news {
+            *now = Stop::Drain;
+        }
+        is_news
+    });
+}
+
+/// Drains once there was nothing to do for so long.
+async fn leave_when_idle(mut looks: watch::Receiver<Activity>, idle: Duration, stop: watch::Sender<Stop>) {
+    loop {
+        let is_leased = looks.borrow_and_update().is_leased;
+        let changed = looks.changed();
+        let is_over = if is_leased {
+            changed.await.is_err()
+        } else {
+            !matches!(tokio::time::timeout(idle, changed).await, Ok(Ok(())))
+        };
+        if is_over {
+            tracing::info!("nothing to do: leaving");
+            return drain(&stop);
+        }
+    }
+}
+
+/// Reports to the supervisor, and drains when it is gone.
+async fn leave_when_alone(looks: watch::Receiver<Activity>, stop: watch::Sender<Stop>) {
+    tokio::select! {
+        () = report::left_alone() => {}
+        Err(error) = report::report(looks) => tracing::info!(%error, "nobody reads reports"),
+    }
+    drain(&stop);
 }
 
 /// Which prover's standing, with whom.
@@ -395,16 +456,6 @@ fn circuits(arguments: &DoctorArguments) -> Result<String, (String, String)> {
         .verifier
         .load(&arguments.cache, arguments.profile)
         .map_err(|error| (format!("{error:#}"), setup()))?;
-    let program =
-        joule_tables::program::Program::of_image(joule_machine::kernel_image(), &joule_tables::shape::Shape::ALL)
-            .map_err(|error| (error.to_string(), "rebuild joule-prover".to_owned()))?
-            .hash();
-    if verifier.program() != program {
-        return Err((
-            format!("circuits are kept for program {}, and this version has {program}", verifier.program()),
-            setup(),
-        ));
-    }
     let Some(key) = verifier.wrap_key() else { return Err(("there is no key of wraps".to_owned(), setup())) };
     let file = arguments
         .cache
@@ -415,7 +466,7 @@ fn circuits(arguments: &DoctorArguments) -> Result<String, (String, String)> {
     if !file.is_file() {
         return Err((format!("{} is missing, without which nothing can be wrapped", file.display()), setup()));
     }
-    Ok(format!("{} for program {program}", verifier.circuits()))
+    Ok(format!("{} for program {}", verifier.circuits(), verifier.program()))
 }
 
 fn clock(apart: u64) -> Result<String, (String, String)> {

@@ -10,6 +10,8 @@ mod options;
 mod progress;
 mod prove;
 mod sample;
+mod serve;
+mod services;
 mod settlement;
 mod setup;
 mod trace;
@@ -39,6 +41,8 @@ enum Command {
     Coordinator(coordinator::Arguments),
     /// Prove for a network: measure this machine, take tasks, get paid.
     Join(join::Arguments),
+    /// Prove for a network with as many workers as there is work for, and none without.
+    Serve(serve::Arguments),
     /// Measure how long a task of each kind takes this machine.
     Calibrate(calibrate::Arguments),
     /// Say how this prover stands with a coordinator, and why.
@@ -64,14 +68,16 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("warn,joule_prover=info,joule_prover_network=info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        EnvFilter::new("warn,joule_prover=info,joule_prover_network=info,joule_prover_scaler=info")
+    });
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match Arguments::parse().command {
         Command::Setup(arguments) => setup::run(&arguments),
         Command::Prove(arguments) => prove::run(&arguments),
         Command::Coordinator(arguments) => coordinator::run(&arguments),
         Command::Join(arguments) => join::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Calibrate(arguments) => calibrate::run(&arguments),
         Command::Status(arguments) => join::status(&arguments),
         Command::Doctor(arguments) => join::doctor(&arguments),

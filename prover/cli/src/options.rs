@@ -7,9 +7,10 @@ use std::{
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
+use joule_machine::kernel_image;
 use joule_prover_engine::{CacheFolder, CacheFolderError, CircuitVerifier, VERIFIER_BYTES_MAX};
 use joule_prover_network::Identity;
-use joule_tables::config;
+use joule_tables::{config, program::Program, shape::Shape};
 use serde::Serialize;
 
 /// How much soundness is paid for.
@@ -108,6 +109,11 @@ pub(crate) struct VerifierOption {
 }
 
 impl VerifierOption {
+    /// The file that was named, for whoever starts others with it.
+    pub(crate) fn named(&self) -> Option<&Path> {
+        self.verifier.as_deref()
+    }
+
     pub(crate) fn load(&self, cache: &CacheOption, profile: Profile) -> anyhow::Result<CircuitVerifier> {
         let path = match &self.verifier {
             Some(path) => path.clone(),
@@ -126,6 +132,15 @@ impl VerifierOption {
             "{} is of profile {name}: say --profile {name}, or name another file",
             path.display(),
             name = verifier.profile().name()
+        );
+        // Proofs about another version's program are true, and of no use to this one; a prover that made them would be refused for it.
+        let program = Program::of_image(kernel_image(), &Shape::ALL).context("setting the image up")?.hash();
+        ensure!(
+            verifier.program() == program,
+            "{} is for program {}, and this version has {program}: `joule-prover setup --profile {}` makes it anew",
+            path.display(),
+            verifier.program(),
+            profile.name()
         );
         Ok(verifier)
     }

@@ -114,6 +114,10 @@ fn limits(arguments: &Arguments) -> anyhow::Result<(Limits, u8, u16)> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    ensure!(
+        arguments.autoscale,
+        "say --autoscale: workers that run whether there is work or not are `joule-prover join`"
+    );
     let folder = arguments.folder.make()?;
     let identity = Identity::of_file(&folder.join("supervisor.key"))?;
     let (limits, shape_max, threads) = limits(arguments)?;
@@ -121,7 +125,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let verifier = arguments.verifier.load(&arguments.cache, arguments.profile)?;
     let is_measured = Calibration::load(&folder, arguments.profile, &verifier).is_some();
     if !is_measured {
-        tracing::warn!("this machine is not measured, and workers declare cautious times: `joule-prover calibrate` measures it");
+        tracing::warn!(
+            "this machine is not measured, and workers declare cautious times: `joule-prover calibrate` measures it"
+        );
     }
     drop(verifier);
     let own = std::env::current_exe().context("finding this program")?;
@@ -131,13 +137,23 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let command = |slot: u16, kind: TaskKind| {
         let mut command = Command::new(&own);
         command.args(["join", "--supervised", "--no-calibration", "--coordinator", &coordinator, "--payout", &payout]);
-        command.args(["--profile", arguments.profile.name(), "--kinds", kind.as_str(), "--threads", &threads.to_string()]);
+        command.args([
+            "--profile",
+            arguments.profile.name(),
+            "--kinds",
+            kind.as_str(),
+            "--threads",
+            &threads.to_string(),
+        ]);
         if kind == TaskKind::Segment && !shapes.is_empty() {
             command.args(["--shapes", &shapes.join(",")]);
         }
         let memory = limits.shares.iter().find(|share| share.kind == kind).map_or(0, |share| share.memory_mebibytes);
         command.args(["--memory", &memory.to_string(), "--idle", &arguments.idle.to_string()]);
-        command.arg("--cache").arg(cache.path()).arg("--verifier").arg(arguments.verifier.path(&arguments.cache, arguments.profile));
+        command.arg("--cache").arg(cache.path());
+        if let Some(verifier) = arguments.verifier.named() {
+            command.arg("--verifier").arg(verifier);
+        }
         command.arg("--calibration").arg(&folder).arg("--folder").arg(worker_folder(&folder, slot));
         command
     };
@@ -160,7 +176,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         tokio::spawn(watch_demand(client, shape_max, poll, demand, stop.clone()));
         let (running, looks) = watch::channel(Running::default());
         tokio::spawn(tell(looks, arguments.json));
-        tracing::info!(workers_max = limits.workers_max, memory = limits.memory_mebibytes, cores = limits.cores, "waiting for tasks");
+        tracing::info!(
+            workers_max = limits.workers_max,
+            memory = limits.memory_mebibytes,
+            cores = limits.cores,
+            "waiting for tasks"
+        );
         anyhow::Ok(supervise(limits.clone(), command, learned, running, stop).await?)
     })?;
     let Summary { started, failed, leases, workers_peak } = summary;

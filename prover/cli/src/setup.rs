@@ -106,7 +106,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             if let Some(folder) = path.parent() {
                 fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
             }
-            fs::write(path, solidity_verifier(&key, &description)?).with_context(|| path.display().to_string())?;
+            fs::write(path, solidity_verifier(&key, profile, &description)?)
+                .with_context(|| path.display().to_string())?;
         }
     }
     report.steps = reporter.steps();

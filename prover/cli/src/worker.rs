@@ -5,7 +5,7 @@ use std::{process::Command, time::Duration};
 use anyhow::Context;
 use joule_machine::kernel_image;
 use joule_prover_engine::{Engine, Silent};
-use joule_prover_network::{ByEngine, ChildLabour, CircuitsId, answer_parent};
+use joule_prover_network::{ChildLabour, CircuitsId, EngineLabour, answer_parent};
 use joule_tables::shape::Shape;
 
 use crate::options::{CacheOption, Profile};
@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let engine = Engine::new(kernel_image(), &Shape::ALL, arguments.profile.recursion(), &cache, &Silent)
         .context("building the circuits")?;
     let circuits = engine.circuits().into();
-    Ok(answer_parent(circuits, &ByEngine(engine))?)
+    Ok(answer_parent(circuits, &EngineLabour(engine))?)
 }
 
 /// Labour in such a process, on `threads` threads if that is said.

@@ -316,6 +316,8 @@ async fn hand_out(mut notices: mpsc::Receiver<Notice>, waiting: Waiting) {
             Notice::SignPayout(..) | Notice::SendPayout(..) => {}
         }
     }
+    // The coordinator has ended, and whoever waits must hear of it.
+    waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }
 
 /// The tasks that were offered for the batch whose artefacts are in `folder`.

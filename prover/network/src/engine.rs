@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use joule_prover_engine::{self as engine, Prover, Verifier, WireError};
+use joule_prover_engine::{self as engine, Engine, Prover, Verifier, WireError};
 
 use crate::{
     serve::{Judge, NotAccepted},
@@ -10,7 +10,7 @@ use crate::{
     work::{Labour, LabourError},
 };
 
-/// An engine's prover or verifier at work for the network.
+/// An engine's verifier at work for the network.
 #[derive(Clone, Copy, Debug)]
 pub struct ByEngine<T>(pub T);
 
@@ -30,23 +30,40 @@ impl From<engine::CircuitsDigest> for CircuitsId {
     }
 }
 
-impl<P: Prover + 'static> Labour for ByEngine<P> {
+/// An engine at work for the network.
+///
+/// Circuits are the same for every program, so that two versions may share them and prove about different ones. A proof about another program than the task's is true and refused,
+/// so none is made: the fault is this machine's, and it says so.
+#[derive(Debug)]
+pub struct EngineLabour(pub Engine);
+
+impl Labour for EngineLabour {
     /// The proof is made to its end: an engine cannot be interrupted, a process can ([`crate::ChildLabour`]).
     fn prove(&self, task: &Task, inputs: &[Vec<u8>], _: &AtomicBool) -> Result<Vec<u8>, LabourError> {
-        let work = match (task.kind, inputs) {
-            (TaskKind::Segment, [input]) => engine::Task::Segment { input },
-            (TaskKind::Merge, [left]) => engine::Task::Merge { left, right: None },
-            (TaskKind::Merge, [left, right]) => engine::Task::Merge { left, right: Some(right) },
-            (TaskKind::Wrap, [merged]) => engine::Task::Wrap { merged },
-            (kind, inputs) => {
-                return Err(LabourError::Input(format!("a {kind} task does not take {} inputs", inputs.len())));
-            }
-        };
-        self.0.prove(work).map_err(|error| match error.is_input() {
-            true => LabourError::Input(error.to_string()),
-            false => LabourError::Machine(error.to_string()),
-        })
+        let (mine, wanted) = (self.0.program_hash(), task.statement.program);
+        if mine != wanted {
+            return Err(LabourError::Machine(format!(
+                "this version proves program {mine}, and the task is about {wanted}: both sides must run the same version"
+            )));
+        }
+        prove_with(&self.0, task, inputs)
     }
+}
+
+fn prove_with(prover: &impl Prover, task: &Task, inputs: &[Vec<u8>]) -> Result<Vec<u8>, LabourError> {
+    let work = match (task.kind, inputs) {
+        (TaskKind::Segment, [input]) => engine::Task::Segment { input },
+        (TaskKind::Merge, [left]) => engine::Task::Merge { left, right: None },
+        (TaskKind::Merge, [left, right]) => engine::Task::Merge { left, right: Some(right) },
+        (TaskKind::Wrap, [merged]) => engine::Task::Wrap { merged },
+        (kind, inputs) => {
+            return Err(LabourError::Input(format!("a {kind} task does not take {} inputs", inputs.len())));
+        }
+    };
+    prover.prove(work).map_err(|error| match error.is_input() {
+        true => LabourError::Input(error.to_string()),
+        false => LabourError::Machine(error.to_string()),
+    })
 }
 
 impl<V: Verifier + 'static> Judge for ByEngine<V> {
@@ -127,7 +144,7 @@ mod tests {
     fn tasks_reach_the_engine_as_what_they_are() {
         let prove = |kind, inputs: &[&[u8]]| {
             let inputs: Vec<Vec<u8>> = inputs.iter().map(|input| input.to_vec()).collect();
-            ByEngine(Echo).prove(&task(kind, inputs.len()), &inputs, &AtomicBool::new(false))
+            prove_with(&Echo, &task(kind, inputs.len()), &inputs)
         };
         assert_eq!(prove(TaskKind::Segment, &[b"1"]).unwrap(), b"s1");
         assert_eq!(prove(TaskKind::Merge, &[b"1", b"2"]).unwrap(), b"m12");

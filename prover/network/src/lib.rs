@@ -41,7 +41,7 @@ pub use batch::{BatchError, NetworkProver, PlanError, PlannedSegment, Prices, Te
 pub use client::Client;
 pub use coordinator::{Coordinator, Queue, Refused, Rules, Status, TaskCounts};
 #[cfg(feature = "engine")]
-pub use engine::ByEngine;
+pub use engine::{ByEngine, EngineLabour};
 pub use event::{Action, Alarm, Entry, Event};
 pub use handle::{CoordinatorHandle, Happening, Notice, ServeError, What};
 pub use keys::{Identity, KeyError};

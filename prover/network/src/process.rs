@@ -16,6 +16,7 @@
 
 use std::{
     io::{self, Read, Write},
+    os::unix::process::CommandExt as _,
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
         Arc, Mutex, PoisonError,
@@ -148,7 +149,9 @@ impl ChildLabour {
     fn spawn(&self, is_over: &AtomicBool) -> Result<Running, LabourError> {
         let failed = |error: io::Error| LabourError::Machine(format!("the proving process cannot be started: {error}"));
         let mut command = (self.command)();
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(failed)?;
+        // A group of its own: Ctrl-C on a terminal is for the parent, which decides what becomes of the proof.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        let mut child = command.spawn().map_err(failed)?;
         let (requests, mut output) = (child.stdin.take(), child.stdout.take().expect("it was asked for"));
         let (sender, answers) = channel();
         thread::spawn(move || {

@@ -45,7 +45,7 @@ const HEADER_BYTES_MAX: u32 = 8 << 10;
 pub const CONNECTIONS_MAX: usize = 64;
 /// Questions that one connection may have open.
 pub const STREAMS_MAX: u32 = 32;
-/// Watchers ([`StreamIsActive`](self)) at once, of all connections.
+/// Streams of `StreamIsActive` at once, of all connections.
 pub const WATCHERS_MAX: usize = 128;
 /// How long a question may take to arrive.
 const QUESTION_WITHIN: Duration = Duration::from_secs(10);

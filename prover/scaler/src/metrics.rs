@@ -188,7 +188,7 @@ impl Collector for Snapshots {
         encoder
             .encode_descriptor("leases", "Leases that are live", None, MetricType::Gauge)?
             .encode_gauge(&(status.leases_live as i64))?;
-        // 2^53 units of 18 decimals are a hundredth of a token; a float's error beyond that is nothing to whoever looks at a graph.
+        // A float has 15 digits: enough for a graph, and this is no accounting.
         encoder
             .encode_descriptor(
                 "owed_tokens",

@@ -1,6 +1,6 @@
 //! What the configuration's values mean, checked.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use joule_committee_client::{Endpoint, GatherTiming};
 use joule_p2p::Multiaddr;
@@ -11,7 +11,7 @@ use joule_settlement::Policy;
 
 use super::{
     BlocksConfig, Config, ConfigError,
-    sections::{ProofKind, ProofProfile, ProofShape, Role, Start},
+    sections::{ProofKind, ProofProfile, ProofShape, ProofsConfig, Role, Start},
 };
 
 fn hexadecimal<const N: usize>(key: &'static str, text: &str) -> Result<[u8; N], ConfigError> {
@@ -31,6 +31,23 @@ fn addresses(key: &'static str, list: &[String]) -> Result<Vec<Multiaddr>, Confi
 }
 
 impl Config {
+    /// What is done for provers of the network.
+    ///
+    /// # Errors
+    /// `Unusable` for an address that is none.
+    pub fn provers_plan(&self) -> Result<ProversPlan, ConfigError> {
+        let ProofsConfig { keda, payout_key_file, .. } = &self.proofs;
+        let unusable = |_| ConfigError::Unusable {
+            key: "proofs.keda",
+            got: keda.clone(),
+            reason: "it is no address with a port, like 127.0.0.1:9101",
+        };
+        Ok(ProversPlan {
+            keda: if keda.is_empty() { None } else { Some(keda.parse().map_err(unusable)?) },
+            payout_key_file: Some(payout_key_file.clone()).filter(|path| !path.as_os_str().is_empty()),
+        })
+    }
+
     /// The chain's genesis.
     ///
     /// # Errors
@@ -275,6 +292,15 @@ pub enum ProofPlan {
         /// What tasks pay.
         prices: Prices,
     },
+}
+
+/// What a node does for provers of the network beside giving them tasks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProversPlan {
+    /// Where KEDA asks.
+    pub keda: Option<SocketAddr>,
+    /// The key that pays.
+    pub payout_key_file: Option<PathBuf>,
 }
 
 /// How a node takes part in gossip.

@@ -228,6 +228,10 @@ pub struct ProofsConfig {
     pub merge_price: u64,
     /// What a wrap pays, wei on L2.
     pub wrap_price: u64,
+    /// Where KEDA asks how many tasks there are, for `network`: an address inside the cluster like `10.0.0.5:9101`. Nobody asks if empty.
+    pub keda: String,
+    /// File with the key of the genesis' fee recipient, which pays provers on L2, for `network`. If empty, what is owed is written down and nobody is paid.
+    pub payout_key_file: PathBuf,
 }
 
 /// How much a segment holds.
@@ -338,6 +342,8 @@ impl Default for Config {
                 segment_price: 1_000_000_000_000,
                 merge_price: 100_000_000_000,
                 wrap_price: 1_000_000_000_000,
+                keda: String::new(),
+                payout_key_file: PathBuf::new(),
             },
             p2p: P2pConfig { listen: Vec::new(), bootnodes: Vec::new(), key_file: "node.key".into(), peers_max: 64 },
             full: FullConfig { sequencer_rpc: String::new(), start: Start::Blocks, gossip_wait_ms: 10_000 },

@@ -2,6 +2,7 @@
 
 mod keyset;
 mod payouts;
+mod provers;
 mod status;
 
 use std::{
@@ -20,7 +21,7 @@ use joule_l1::{FeePolicy, L1Client, L1Error, OutboxPolicy};
 use joule_machine::kernel_image;
 use joule_operator::{
     CommitteePublisher, LocalProofs, NetworkProofs, NetworkProofsConfig, NetworkProofsError, Operations,
-    OperationsError, OperationsSetup, RunningCoordinator,
+    OperationsError, OperationsSetup, PayoutsError, RunningCoordinator,
 };
 use joule_protocol::Digest;
 use joule_prover_engine::{CacheFolder, CacheFolderError, CircuitVerifier, Engine, EngineError, Profile, Silent};
@@ -33,6 +34,7 @@ use tokio::{sync::broadcast, task::JoinHandle, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 pub use keyset::KeysetOnL1Error;
+pub use provers::ProverServices;
 pub use status::SettlingStatus;
 
 use crate::{BlockKey, KeyFileError, Metrics, ProofPlan, ProofProfile, ProofShape, SettlementPlan};
@@ -106,6 +108,17 @@ pub enum SettlingError {
     /// The coordinator of provers.
     #[error(transparent)]
     Provers(#[from] Box<NetworkProofsError>),
+    /// Where KEDA would ask.
+    #[error("KEDA cannot be answered on {address}: {error}; choose another `proofs.keda`")]
+    Keda {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// Paying provers.
+    #[error("`proofs.payout_key_file`: {0}")]
+    Payouts(#[from] PayoutsError),
     /// Settling itself.
     #[error(transparent)]
     Operations(Box<OperationsError>),
@@ -130,6 +143,7 @@ impl From<OperationsError> for SettlingError {
 #[derive(Debug)]
 pub struct Settling {
     status: Arc<SettlingStatus>,
+    provers: Option<CoordinatorHandle>,
     stop: CancellationToken,
     task: JoinHandle<Result<(), SettlingError>>,
 }
@@ -238,8 +252,14 @@ impl Settling {
         let operations = Operations::start(setup, sealed).await?;
         status.follows(operations.handle().standing());
         let stop = CancellationToken::new();
+        let provers = coordinator.as_ref().map(|(handle, _)| handle.clone());
         let task = tokio::spawn(watch(operations, coordinator, status.clone(), metrics, stop.clone()));
-        Ok(Self { status, stop, task })
+        Ok(Self { status, provers, stop, task })
+    }
+
+    /// The coordinator of provers, if proofs come from one.
+    pub fn provers(&self) -> Option<&CoordinatorHandle> {
+        self.provers.as_ref()
     }
 
     /// What it shows of itself.

@@ -249,6 +249,22 @@ async fn what_is_kept_is_verified_and_what_is_given_up_is_withdrawn() {
     assert_eq!(world.end().await, 0);
 }
 
+/// A coordinator that ends (its disk failed, say) does not leave anybody waiting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_hears_that_the_coordinator_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, store) = store(folder.path());
+    let world = start(folder.path(), 0).await;
+    let mut happenings = world.exchange.coordinator.watch();
+    let exchange = world.exchange.clone();
+    let begun = tokio::spawn(async move { exchange.wrap_of(segments(1), &store, &terms(0)).await });
+    while world.exchange.coordinator.status().await.unwrap().leases_live == 0 {
+        let _ = happenings.recv().await;
+    }
+    assert_eq!(world.end().await, 0);
+    assert!(matches!(begun.await.unwrap(), Err(BatchError::Coordinator(ServeError::Ended))));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_of_nothing_or_with_a_gap_is_refused() {
     let folder = tempfile::tempdir().unwrap();
