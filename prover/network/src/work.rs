@@ -40,6 +40,8 @@ const RETRY_FIRST: Duration = Duration::from_millis(250);
 const RETRY_LAST: Duration = Duration::from_secs(30);
 /// Attempts to send a result before it is given up: half an hour of a coordinator that is away.
 const DELIVER_ATTEMPTS_MAX: u32 = 64;
+/// The same of a prover that was told to drain: one minute.
+const DELIVER_ATTEMPTS_DRAINING_MAX: u32 = 8;
 /// Attempts in a row to fetch a part of an input: half an hour, too.
 const FETCH_ATTEMPTS_MAX: u32 = 64;
 /// Attempts to say that a lease is taken, while its offer lasts.
@@ -541,7 +543,7 @@ impl Worker {
     async fn deliver(&mut self, lease: LeaseId, result: &[u8], is_over: &AtomicBool) -> Result<End, WorkError> {
         let (id, length) = (ArtefactId::of(result), result.len() as u64);
         let mut retry = RETRY_FIRST;
-        for _ in 0..DELIVER_ATTEMPTS_MAX {
+        for attempt in 1..=DELIVER_ATTEMPTS_MAX {
             if is_over.load(Ordering::Relaxed) {
                 return Ok(End::Stopped);
             }
@@ -550,10 +552,13 @@ impl Worker {
                 Ok(Answer::Stop) => return Ok(End::Stopped),
                 other => tracing::debug!(?lease, answer = ?other, "a result did not arrive: trying again"),
             }
-            if self.must_leave() {
+            if self.must_leave() || (self.must_stop() && attempt >= DELIVER_ATTEMPTS_DRAINING_MAX) {
                 return Ok(self.end_early(lease).await);
             }
-            sleep(retry).await;
+            tokio::select! {
+                () = sleep(retry) => {}
+                _ = self.stop.changed() => {}
+            }
             retry = (2 * retry).min(RETRY_LAST);
         }
         Ok(End::Failed("the coordinator does not take the result".to_owned()))

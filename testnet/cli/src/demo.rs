@@ -260,9 +260,10 @@ async fn demo(arguments: &Arguments, folder: &Path, reporter: &Reporter) -> anyh
         .await?;
     reporter.stage("receipt, offline", check_receipt(&client, &ledger, &contracts, settled_by)).await?;
     reporter.stage("withdrawal claimed", claim(&client, &ledger, &contracts, withdrawal.0, &mut l1_steps)).await?;
+    let tasks = reporter.tasks();
+    let paid = reporter.stage("provers paid", pay(&client, &actors, provers.report(&tasks))).await?;
     let conservation = reporter.stage("conservation", conservation(&sequencer.database, &ledger, &contracts)).await?;
 
-    let tasks = reporter.tasks();
     let summary = Summary {
         seed: arguments.seed,
         profile: arguments.profile,
@@ -271,7 +272,7 @@ async fn demo(arguments: &Arguments, folder: &Path, reporter: &Reporter) -> anyh
         l1_chain_id: ledger.chain_id,
         stages: reporter.stages(),
         circuits: reporter.steps(),
-        provers: provers.report(&tasks).await?,
+        provers: paid,
         tasks,
         batches,
         signers: sequencer.signatures.counts(),
@@ -606,6 +607,33 @@ async fn claim(
     let got = ledger.provider.get_balance(RECIPIENT).await? - before;
     ensure!(got == U256::from(WITHDRAWAL), "{RECIPIENT} got {got} wei instead of {WITHDRAWAL}");
     Ok(((), format!("{} ETH on L1, {} gas", WITHDRAWAL / ETHER, receipt.gas_used)))
+}
+
+/// Provers are paid for the batch that was executed: in blocks of the next one, which payouts never open, so somebody else does.
+async fn pay(
+    client: &Client,
+    actors: &Actors,
+    mut provers: Vec<ProverReport>,
+) -> anyhow::Result<(Vec<ProverReport>, String)> {
+    let [one, other] = actors.friends();
+    let (_, opens) = client.send(one, &other.address, 1, None).await?;
+    client.receipt(opens).await?;
+    Client::until("the provers are paid", Duration::from_secs(60), async || {
+        for prover in &mut provers {
+            let balance = client.balance(&L2Address(prover.payout.into_array())).await?;
+            prover.paid = balance.try_into().context("a balance is below 2^128")?;
+            if prover.paid < prover.earned {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    })
+    .await?;
+    for ProverReport { prover, earned, paid, .. } in &provers {
+        ensure!(paid == earned, "{prover} has earned {earned} wei and was paid {paid}");
+    }
+    let sums: Vec<String> = provers.iter().map(|prover| format!("{} {} wei", prover.prover, prover.paid)).collect();
+    Ok((provers, sums.join(", ")))
 }
 
 /// Everything deposited is somewhere: in objects on L2, or withdrawn; and the bridge holds what was not claimed.

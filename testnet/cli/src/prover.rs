@@ -18,8 +18,8 @@ use joule_operator::NetworkProofs;
 use joule_protocol::Address;
 use joule_prover_engine::{CacheFolder, CircuitVerifier, Engine, Silent, VERIFIER_BYTES_MAX};
 use joule_prover_network::{
-    Ability, ByEngine, Capabilities, ChildLabour, Happening, Identity, Multiaddr, Stop, TaskKind, What, WorkOptions,
-    answer_parent, work,
+    Ability, Capabilities, ChildLabour, EngineLabour, Happening, Identity, Multiaddr, Stop, TaskKind, What,
+    WorkOptions, answer_parent, work,
 };
 use joule_tables::shape::Shape;
 use serde::Serialize;
@@ -108,7 +108,7 @@ pub(crate) fn worker(arguments: &WorkerArguments) -> anyhow::Result<()> {
     let cache = CacheFolder::default_for_user()?;
     let engine = Engine::new(kernel_image(), &Shape::ALL, arguments.profile.profile(), &cache, &Silent)?;
     let circuits = engine.circuits().into();
-    Ok(answer_parent(circuits, &ByEngine(engine))?)
+    Ok(answer_parent(circuits, &EngineLabour(engine))?)
 }
 
 fn read_verifier(path: &Path) -> anyhow::Result<CircuitVerifier> {
@@ -150,11 +150,18 @@ pub(crate) struct TaskReport {
 pub(crate) struct ProverReport {
     pub(crate) prover: String,
     process: u32,
-    payout: String,
+    pub(crate) payout: alloy::primitives::Address,
     pub(crate) accepted: usize,
-    pub(crate) earned: String,
-    /// Not paid out yet.
-    owed: String,
+    /// The prices of what was accepted, wei. Decimal, like all wei: JSON's numbers are too small.
+    #[serde(serialize_with = "decimal")]
+    pub(crate) earned: u128,
+    /// What it has on L2, wei.
+    #[serde(serialize_with = "decimal")]
+    pub(crate) paid: u128,
+}
+
+fn decimal<S: serde::Serializer>(wei: &u128, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(wei)
 }
 
 /// The demo's provers.
@@ -234,28 +241,18 @@ impl Provers {
         self.processes.iter().map(|process| process.child.id()).collect()
     }
 
-    /// What each of them did and has earned.
-    pub(crate) async fn report(&self, tasks: &[TaskReport]) -> anyhow::Result<Vec<ProverReport>> {
-        let handle = self.coordinator.coordinator();
-        let mut owed: Vec<(Address, u128)> = handle.owed().await?;
-        owed.extend(handle.payouts().await?.into_iter().map(|(_, payout)| (payout.to, payout.amount)));
+    /// What each of them did and has earned; what it has on L2 is filled in when it is paid.
+    pub(crate) fn report(&self, tasks: &[TaskReport]) -> Vec<ProverReport> {
         let reports = self.processes.iter().enumerate().map(|(position, process)| {
             let prover = name(position);
             let mine = tasks.iter().filter(|task| task.prover == prover && task.outcome == "accepted");
             let (accepted, earned) = mine.fold((0, 0_u128), |(count, sum), task| {
                 (count + 1, sum + task.price.parse::<u128>().unwrap_or_default())
             });
-            let owed: u128 = owed.iter().filter(|(payee, _)| *payee == process.payout).map(|(_, amount)| amount).sum();
-            ProverReport {
-                prover,
-                process: process.child.id(),
-                payout: alloy::primitives::Address::new(process.payout.0).to_string(),
-                accepted,
-                earned: earned.to_string(),
-                owed: owed.to_string(),
-            }
+            let payout = alloy::primitives::Address::new(process.payout.0);
+            ProverReport { prover, process: process.child.id(), payout, accepted, earned, paid: 0 }
         });
-        Ok(reports.collect())
+        reports.collect()
     }
 }
 
