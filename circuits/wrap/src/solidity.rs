@@ -1,5 +1,7 @@
 //! The Solidity verifier of one verifying key.
 
+use joule_recursion::profile::Profile;
+
 use crate::error::WrapError;
 use crate::groth16::{g1_words, g2_words};
 use crate::keys::VerifyingKey;
@@ -14,16 +16,25 @@ fn number(word: &[u8; 32]) -> String {
 ///
 /// It checks `e(−A, B)·e(α, β)·e(IC₀ + x·IC₁, γ)·e(C, δ) = 1` with the precompiles of EIP-196 and EIP-197, which refuse
 /// unreduced coordinates and points off the curve or outside the subgroup.
-pub fn solidity_verifier(key: &VerifyingKey, description: &[u8; 32]) -> Result<String, WrapError> {
+///
+/// It calls itself a development key, which deployments take on local chains only, also for circuits of the [`Profile::Fast`]: whoever made the key, what lies below it
+/// is not sound enough for money.
+pub fn solidity_verifier(key: &VerifyingKey, profile: Profile, description: &[u8; 32]) -> Result<String, WrapError> {
     let [constant, input] = key.key.gamma_abc_g1.as_slice() else {
         let got = key.key.gamma_abc_g1.len().saturating_sub(1);
         return Err(WrapError::ProofShape { field: "public inputs of the verifying key", expected: 1, got });
     };
-    let development = key.header.is_development();
-    let warning = if development {
-        "/// @custom:security INSECURE DEVELOPMENT KEY: its secrets follow from a public seed, so anybody can forge proofs."
-    } else {
-        "/// @custom:security The key comes from a ceremony; nobody can forge if one contributor forgot their secret."
+    let development = key.header.is_development() || profile == Profile::Fast;
+    let warning = match (key.header.is_development(), profile) {
+        (true, _) => {
+            "/// @custom:security INSECURE DEVELOPMENT KEY: its secrets follow from a public seed, so anybody can forge proofs."
+        }
+        (false, Profile::Fast) => {
+            "/// @custom:security INSECURE, FOR DEVELOPMENT: the circuits below ask too few queries to be sound enough for money."
+        }
+        (false, Profile::Proven) => {
+            "/// @custom:security The key comes from a ceremony; nobody can forge if one contributor forgot their secret."
+        }
     };
     let mut constants = String::new();
     let mut declare = |name: &str, words: &[[u8; 32]]| {

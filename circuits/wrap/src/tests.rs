@@ -248,6 +248,7 @@ mod keys {
     use crate::solidity_verifier;
     use ark_bn254::Bn254;
     use ark_groth16::Groth16;
+    use joule_recursion::profile::Profile;
 
     /// `x⁴ = y` for a public y.
     #[derive(Clone, Copy)]
@@ -365,10 +366,18 @@ mod keys {
     #[test]
     fn the_solidity_verifier_says_what_its_key_is() {
         let (keys, _) = keys_and_proof();
-        let source = solidity_verifier(&keys.verifying_key(), &[0xab; 32]).expect("one public input");
-        assert!(source.contains(&format!("@custom:description 0x{}", "ab".repeat(32))));
-        assert!(source.contains("INSECURE DEVELOPMENT KEY"));
-        assert!(source.contains("IS_DEVELOPMENT_KEY = true"));
-        assert!(!source.contains('{') || !source.contains("{constants}"));
+        let mut key = keys.verifying_key();
+        let source = |key: &VerifyingKey, profile| solidity_verifier(key, profile, &[0xab; 32]).expect("one input");
+        let development = source(&key, Profile::Proven);
+        assert!(development.contains(&format!("@custom:description 0x{}", "ab".repeat(32))));
+        assert!(development.contains("INSECURE DEVELOPMENT KEY"));
+        assert!(development.contains("IS_DEVELOPMENT_KEY = true"));
+        assert!(!development.contains("{constants}"));
+        // Nobody's secret makes up for queries that were not asked.
+        key.header.origin = KeyOrigin::Ceremony { powers_of_tau: String::new(), contributions: Vec::new() };
+        assert!(source(&key, Profile::Fast).contains("IS_DEVELOPMENT_KEY = true"));
+        assert!(source(&key, Profile::Fast).contains("INSECURE, FOR DEVELOPMENT"));
+        let proven = source(&key, Profile::Proven);
+        assert!(proven.contains("IS_DEVELOPMENT_KEY = false") && !proven.contains("INSECURE"));
     }
 }
