@@ -187,7 +187,8 @@ pub(crate) fn measure(
     let (segment, mut result) = results.swap_remove(0);
     for kind in [TaskKind::Merge, TaskKind::Wrap] {
         // A wrap needs a merge.
-        if !kinds.contains(&kind) && !(kind == TaskKind::Merge && kinds.contains(&TaskKind::Wrap)) {
+        let is_needed = kinds.contains(&kind) || (kind == TaskKind::Merge && kinds.contains(&TaskKind::Wrap));
+        if !is_needed {
             continue;
         }
         let task = task(verifier, kind, 0, &segment, &result);

@@ -277,9 +277,9 @@ impl Exchange {
         let batch = Batch { exchange: self, segments, widths, store, terms };
         let wrap = Work { step: "wrap".to_owned(), kind: TaskKind::Wrap, shape: 0, statement };
         match batch.kept(&wrap)? {
-            Some((bytes, task)) => {
-                batch.collect(task).await?;
-                Ok(bytes)
+            Some(kept) => {
+                batch.collect(kept.made_by).await?;
+                Ok(kept.bytes)
             }
             None => {
                 let merged = batch.node(batch.widths.len() - 1, 0).await?;
@@ -356,6 +356,12 @@ struct Done {
     bytes: Vec<u8>,
 }
 
+/// A result that was there, and the task that was offered for it.
+struct Kept {
+    bytes: Vec<u8>,
+    made_by: Option<TaskId>,
+}
+
 /// What a step takes: an artefact, and the task that made it, if one did.
 struct Input {
     id: ArtefactId,
@@ -377,8 +383,8 @@ impl Batch<'_> {
     fn node(&self, level: usize, position: usize) -> BoxFuture<'_, Result<Input, BatchError>> {
         async move {
             let work = self.work(level, position);
-            if let Some((bytes, made_by)) = self.kept(&work)? {
-                return self.input(bytes, made_by).await;
+            if let Some(kept) = self.kept(&work)? {
+                return self.input(kept.bytes, kept.made_by).await;
             }
             let inputs = if level == 0 {
                 vec![self.input(self.segments[position].input.clone(), None).await?]
@@ -409,14 +415,15 @@ impl Batch<'_> {
     }
 
     /// The result of a step that was done before, with the task that was offered for it.
-    fn kept(&self, work: &Work) -> Result<Option<(Vec<u8>, Option<TaskId>)>, BatchError> {
+    fn kept(&self, work: &Work) -> Result<Option<Kept>, BatchError> {
         let Some(bytes) = self.store.load(&work.step)? else { return Ok(None) };
         if let Err(error) = self.check(work, &bytes) {
             tracing::warn!(%error, "a kept result is done again");
             return Ok(None);
         }
         let offer = self.store.load(&format!("{}{OFFER}", work.step))?;
-        Ok(Some((bytes, offer.and_then(|offer| Task::decode(&offer).ok()).map(|task| task.id()))))
+        let made_by = offer.and_then(|offer| Task::decode(&offer).ok()).map(|task| task.id());
+        Ok(Some(Kept { bytes, made_by }))
     }
 
     fn check(&self, work: &Work, bytes: &[u8]) -> Result<(), BatchError> {

@@ -311,12 +311,16 @@ mod tests {
     }
 
     fn shell(script: &'static str) -> ChildLabour {
+        shell_for(script, Duration::from_secs(3_600))
+    }
+
+    fn shell_for(script: &'static str, idle: Duration) -> ChildLabour {
         let command = move || {
             let mut command = Command::new("sh");
             command.args(["-c", script]);
             command
         };
-        ChildLabour::new(command, CircuitsId([b'c'; 32]), Duration::from_secs(3_600))
+        ChildLabour::new(command, CircuitsId([b'c'; 32]), idle)
     }
 
     /// What a child says when it is ready: a frame of 33 bytes.
@@ -346,6 +350,18 @@ mod tests {
         let refuses =
             shell(ready!("head -c 9 > /dev/null; printf '\\0\\0\\0\\0\\0\\0\\0\\003\\001no'; cat > /dev/null"));
         assert_eq!(prove(&refuses), Err(LabourError::Input("no".to_owned())));
+    }
+
+    /// Without tasks nothing is held: the child is there, and then it is not.
+    #[test]
+    fn a_child_without_tasks_is_ended() {
+        let labour = shell_for(ready!("cat > /dev/null"), Duration::from_millis(200));
+        labour.start(&AtomicBool::new(false)).unwrap();
+        let child = labour.child().expect("it has just begun");
+        while labour.child().is_some() {
+            thread::yield_now();
+        }
+        assert!(!std::path::Path::new(&format!("/proc/{child}")).exists(), "it was waited for");
     }
 
     #[test]
