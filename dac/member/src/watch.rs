@@ -216,13 +216,17 @@ impl Watch {
         Ok(())
     }
 
-    /// Which batches members hold, by their own word. Whoever says nothing has still promised what it signed.
+    /// Which batches members hold, by their own word. Whoever does not even say where it stands is asked for all of them: silence must not be a way around
+    /// being asked.
     async fn claims(&self) -> Vec<(Address, RangeInclusive<u64>)> {
         let asking = self.committee.members().iter().map(async |member| {
-            let status = self.committee.status(member, self.config.limit).await.ok()?;
-            Some((member.account, status.oldest_batch..=status.batch_number))
+            let held = match self.committee.status(member, self.config.limit).await {
+                Ok(status) => status.oldest_batch..=status.batch_number,
+                Err(_) => 0..=u64::MAX,
+            };
+            (member.account, held)
         });
-        join_all(asking).await.into_iter().flatten().collect()
+        join_all(asking).await
     }
 
     /// Asks one random member for one random chunk. `None` if nothing is promised.

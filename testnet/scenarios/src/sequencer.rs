@@ -22,7 +22,7 @@ use joule_l1::{FeePolicy, FollowConfig, L1Client, OutboxPolicy};
 use joule_machine::kernel_image;
 use joule_node::{BlockKey, L1Setup, RunningNode, Setup};
 use joule_operator::{CommitteePublisher, LocalProofs, Operations, OperationsSetup};
-use joule_prover_engine::{CacheFolder, Engine, Profile, Progress, Step};
+use joule_prover_engine::{CacheFolder, Engine, Profile, Progress, Silent, Step};
 use joule_rpc::{Limits, wire::L1Contracts};
 use joule_sequencer::{BatchLimits, PoolLimits, SequencerConfig};
 use joule_settlement::{DriverConfig, Mode, NotProven, Notice, Policy, ProofRequest, ProofSource};
@@ -127,8 +127,8 @@ pub async fn sequence(plan: &Path) -> anyhow::Result<()> {
         ProofPlan::Local(folder) => {
             let built = tokio::task::spawn_blocking(|| -> anyhow::Result<Engine> {
                 let cache = CacheFolder::default_for_user()?;
-                let engine = Engine::new(kernel_image(), &Shape::ALL, Profile::Fast, &cache, &Told)?;
-                engine.set_up_wrap(&Told)?;
+                let engine = Engine::new(kernel_image(), &Shape::ALL, Profile::Fast, &cache, &Silent)?;
+                engine.set_up_wrap(&Silent)?;
                 Ok(engine)
             });
             let engine = Arc::new(built.await??);

@@ -67,8 +67,8 @@ pub(crate) async fn fallback(seed: u64, settings: &Settings, steps: &mut Steps) 
     let on_l1 = history.batches().iter().filter(|batch| batch.available_at == AvailableAt::L1).count();
     steps.done_with(format!("the data of {on_l1} batches was read back from L1"));
 
-    for index in order[..HONEST as usize].to_vec() {
-        world.start_member(index).await?;
+    for index in down {
+        world.start_member(*index).await?;
     }
     // Data goes to L1 until the committee has been well for long enough; and then it does not.
     let told = |heard: &[Said]| heard.iter().filter(|said| **said == Said::DataToL1(false)).count();
