@@ -15,8 +15,9 @@
 //! A payout is never replaced. Its fee bound is the highest base fee that the genesis allows, so it is never too low, and the fee itself goes back to the account that paid it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     future::Future,
+    mem::{Discriminant, discriminant},
     time::Duration,
 };
 
@@ -112,7 +113,7 @@ pub enum Step {
 }
 
 /// Why a payout cannot go on by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Trouble {
     /// A system contract takes no transfers.
     #[error("{to} is a system contract and cannot be paid; the prover has to join with an address of its own")]
@@ -162,14 +163,15 @@ pub struct Payer {
     planned: Option<u64>,
     /// The open batch in which each payout was sent last.
     sent: BTreeMap<PayoutId, u64>,
-    said: BTreeSet<(PayoutId, Trouble)>,
+    /// What was said of which payout, whatever the numbers were.
+    said: HashSet<(PayoutId, Discriminant<Trouble>)>,
 }
 
 impl Payer {
     /// A payer whose transfers cost at most this.
     #[must_use]
-    pub const fn new(fee_max: Amount) -> Self {
-        Self { fee_max, planned: None, sent: BTreeMap::new(), said: BTreeSet::new() }
+    pub fn new(fee_max: Amount) -> Self {
+        Self { fee_max, planned: None, sent: BTreeMap::new(), said: HashSet::new() }
     }
 
     /// What is to be done now, in this order.
@@ -189,7 +191,7 @@ impl Payer {
     }
 
     fn alarm(&mut self, payout: PayoutId, trouble: Trouble, steps: &mut Vec<Step>) {
-        if self.said.insert((payout, trouble)) {
+        if self.said.insert((payout, discriminant(&trouble))) {
             steps.push(Step::Alarm(payout, trouble));
         }
     }
