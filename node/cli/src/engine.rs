@@ -76,9 +76,9 @@ struct Submission {
 #[derive(Debug)]
 enum Command {
     Submit(Box<Submission>),
-    /// The database holds other requests than before, from this index on.
+    /// The database holds more requests, and others than before from this index on.
     Requests {
-        first_changed: u64,
+        others_from: Option<u64>,
     },
     /// Take no more transactions, put what waits into blocks, and close the batch.
     Drain,
@@ -111,10 +111,10 @@ impl EngineHandle {
         })
     }
 
-    /// Tells the thread that the database holds other requests from `first_changed` on. Waits while the queue is full: call it where blocking is allowed.
-    pub fn requests_changed(&self, first_changed: u64) {
+    /// Tells the thread that the database holds more requests, and others than before from `others_from` on. Waits while the queue is full: call it where blocking is allowed.
+    pub fn requests_changed(&self, others_from: Option<u64>) {
         // An error says that the thread has ended, and then nothing waits for requests.
-        let _ = self.commands.send(Command::Requests { first_changed });
+        let _ = self.commands.send(Command::Requests { others_from });
     }
 
     /// Tells the thread to take no more transactions and to put what waits into blocks and a batch.
@@ -299,7 +299,7 @@ impl Worker {
                         }
                     }
                 }
-                Command::Requests { first_changed } => self.requests_changed(first_changed)?,
+                Command::Requests { others_from } => self.requests_changed(others_from)?,
                 Command::Drain => {
                     self.is_draining = true;
                     self.sequencer.drain();
@@ -512,10 +512,10 @@ impl Worker {
     }
 
     /// L1 has more requests, or others. Blocks that have consumed requests which are no longer there are undone, and their transactions wait again.
-    fn requests_changed(&mut self, first_changed: u64) -> Result<(), EngineError> {
+    fn requests_changed(&mut self, others_from: Option<u64>) -> Result<(), EngineError> {
         let consumed = self.execution.checkpoint().priority_count;
-        if first_changed < consumed {
-            self.undo_requests_from(first_changed)?;
+        if let Some(first) = others_from.filter(|&first| first < consumed) {
+            self.undo_requests_from(first)?;
         }
         let view = self.database.view()?;
         let waiting = view.requests_count()?.saturating_sub(self.execution.checkpoint().priority_count);
@@ -536,8 +536,7 @@ impl Worker {
         );
         self.database.revert_to(keep, true)?;
         self.execution = self.database.execution()?;
-        self.sequencer =
-            Sequencer::new(*self.sequencer.config()).with_passenger(self.database.genesis().fee_recipient);
+        self.sequencer = Sequencer::new(*self.sequencer.config()).with_passenger(self.database.genesis().fee_recipient);
         self.shared.pending.clear();
         self.recover()?;
         // Nobody may be listening.
@@ -547,6 +546,11 @@ impl Worker {
 
     /// Feeds the core from the disk.
     fn recover(&mut self) -> Result<(), EngineError> {
+        let missing = self.database.view()?.requests_missing()?;
+        if let Some(index) = missing {
+            // Killed after L1's requests were taken back, and before the blocks that consumed them were.
+            return self.undo_requests_from(index);
+        }
         let now = now_ms()?;
         let (log, waiting, blocks) = {
             let view = self.database.view()?;

@@ -52,7 +52,7 @@ pub struct RequestWatch {
     client: L1Client,
     follower: Follower,
     database: Database,
-    changed: Arc<dyn Fn(u64) + Send + Sync>,
+    changed: Arc<dyn Fn(Option<u64>) + Send + Sync>,
     metrics: Metrics,
     poll: Duration,
 }
@@ -64,12 +64,12 @@ impl fmt::Debug for RequestWatch {
 }
 
 impl RequestWatch {
-    /// Goes on where `follower` stands. `changed` is told, where blocking is allowed, from which index on the database holds other requests than before.
+    /// Goes on where `follower` stands. `changed` is told, where blocking is allowed, that the database holds more requests, and from which index on they are others than before, if they are.
     pub fn new(
         client: L1Client,
         follower: Follower,
         database: Database,
-        changed: impl Fn(u64) + Send + Sync + 'static,
+        changed: impl Fn(Option<u64>) + Send + Sync + 'static,
         metrics: Metrics,
         poll: Duration,
     ) -> Self {
@@ -131,7 +131,7 @@ impl RequestWatch {
         tokio::task::spawn_blocking(move || {
             if count < database.view()?.requests_count()? {
                 database.follow_l1(&cursor(&kept), count, &[])?;
-                changed_from(count);
+                changed_from(Some(count));
             }
             Ok(())
         })
@@ -144,8 +144,6 @@ impl RequestWatch {
         tokio::task::spawn_blocking(move || {
             let view = database.view()?;
             let count = view.requests_count()?;
-            // Requests that are new change nothing that was executed, also where a state was restored that has consumed them already.
-            let consumed = view.head().priority_count;
             let mut first_new: Option<u64> = None;
             let mut new = Vec::new();
             for (index, bytes) in requests {
@@ -163,7 +161,8 @@ impl RequestWatch {
             database.follow_l1(&cursor(&block), first_new.unwrap_or(count), &new)?;
             if let Some(first) = first_new {
                 tracing::info!(first, count = new.len(), l1_block = block.number, "priority requests");
-                changed_from(if first < count { first } else { first.max(consumed) });
+                // Those that are new change nothing that was executed, also where a state was restored, or blocks came from elsewhere, that have consumed them already.
+                changed_from(Some(first).filter(|&first| first < count));
             }
             Ok(())
         })

@@ -26,8 +26,7 @@ pub mod snapshot;
 pub use config::{
     BatchConfig, BlocksConfig, CommitteeConfig, Config, ConfigError, FullConfig, FullPlan, GenesisConfig, L1Config,
     OperationsConfig, P2pConfig, PeerPlan, ProofKind, ProofPlan, ProofProfile, ProofShape, ProofsConfig, ProversPlan,
-    Resolved,
-    Role, RpcConfig, SettlementConfig, SettlementPlan, Source, Start,
+    Resolved, Role, RpcConfig, SettlementConfig, SettlementPlan, Source, Start,
 };
 pub use engine::{Engine, EngineError, EngineHandle, Shared};
 pub use full::{BeginError, FullNode, FullSetup, FullStartError, RunningFullNode, begin};

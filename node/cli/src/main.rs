@@ -6,8 +6,8 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use joule_l1::{FollowConfig, L1Client};
 use joule_node::{
-    BlockKey, Config, FullSetup, L1Setup, PeerPlan, ProverServices, Resolved, Role, RunningFullNode, RunningNode, Settling, Setup,
-    begin, bench, contracts_of, identity, snapshot,
+    BlockKey, Config, FullSetup, L1Setup, PeerPlan, ProverServices, Resolved, Role, RunningFullNode, RunningNode,
+    Settling, Setup, begin, bench, contracts_of, identity, snapshot,
 };
 use joule_p2p::Keypair;
 use joule_protocol::Genesis;
@@ -215,8 +215,13 @@ async fn run_sequencer(config: &Config) -> anyhow::Result<()> {
         None => println!("settlement                     none: this node only sequences (see `settlement.key_file`)"),
         Some(plan) => {
             // Circuits may take minutes to build; transactions are taken meanwhile, and a signal ends the wait.
-            let start =
-                Settling::start(plan, database.clone(), client, node.node().subscribe_batches(), node.metrics().clone());
+            let start = Settling::start(
+                plan,
+                database.clone(),
+                client,
+                node.node().subscribe_batches(),
+                node.metrics().clone(),
+            );
             tokio::select! {
                 started = start => {
                     let started = started.context("starting settlement")?;

@@ -165,7 +165,7 @@ impl RunningNode {
                 None => None,
             };
             let follower = Follower::new(l1.client.clone(), l1.follow, known);
-            let changed = move |first| handle.requests_changed(first);
+            let changed = move |others_from| handle.requests_changed(others_from);
             let watch = RequestWatch::new(l1.client, follower, setup.database, changed, metrics.clone(), l1.poll);
             let stop = stop.clone();
             tasks.push(tokio::spawn(async move {

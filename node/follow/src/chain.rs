@@ -190,11 +190,18 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// Takes up a disk at its head.
+    /// Takes up a disk at its head, or before the first block whose requests are not there: they were taken back and the node was killed, or the block came before them and comes again.
     ///
     /// # Errors
     /// The disk.
     pub fn open(database: Database) -> Result<Self, StorageError> {
+        let keep = {
+            let view = database.view()?;
+            view.requests_missing()?.map_or(Ok(None), |index| view.last_block_before_request(index))?
+        };
+        if let Some(keep) = keep {
+            database.revert_to(keep, false)?;
+        }
         let execution = database.execution()?;
         Ok(Self { database, execution, halted: None, changes: Vec::new() })
     }

@@ -290,4 +290,11 @@ fn requests_that_l1_takes_back_take_their_blocks_with_them() {
     chain.requests_changed(1).expect("undone");
     assert_eq!(chain.head(), 0);
     assert_eq!(chain.database().view().expect("a view").head(), &world.checkpoint(0));
+
+    // Killed between the two, it finds out at the start.
+    chain.apply(&world.block(1)).expect("taken");
+    let database = chain.database().clone();
+    database.follow_l1(&L1Cursor { number: 1, hash: Hash([1; 32]) }, 1, &[]).expect("writes");
+    drop(chain);
+    assert_eq!(Chain::open(database).expect("opens").head(), 0);
 }

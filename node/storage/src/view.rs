@@ -259,6 +259,13 @@ impl<'a> View<'a> {
         Ok(requests)
     }
 
+    /// The first request that a block which can be undone has consumed and that is not here: it was taken back. What was consumed before the [floor](View::floor) may be missing, because a
+    /// restored state came without.
+    pub fn requests_missing(&self) -> Result<Option<u64>, StorageError> {
+        let count = self.requests_count()?;
+        Ok((self.floor.priority_count..self.head.priority_count).contains(&count).then_some(count))
+    }
+
     /// The last block that has consumed no request from `index` on: where to go back to when L1 has taken them back. `None` if that is before the
     /// [floor](View::floor).
     pub fn last_block_before_request(&self, index: u64) -> Result<Option<u64>, StorageError> {

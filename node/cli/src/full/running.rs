@@ -174,8 +174,10 @@ impl RunningFullNode {
         };
         let changed = {
             let (followed, wanted) = (followed.clone(), wanted.clone());
-            move |first| {
-                if let Err(error) = followed.with_here(|chain| chain.requests_changed(first)) {
+            move |others_from: Option<u64>| {
+                if let Some(first) = others_from
+                    && let Err(error) = followed.with_here(|chain| chain.requests_changed(first))
+                {
                     note(&error);
                 }
                 // Blocks may have waited for these requests.

@@ -11,7 +11,7 @@ use std::{
 use alloy::primitives::Address;
 use joule_committee_client::{Committee, FetchError, checkpoint_hash};
 use joule_follow::{Applied, ChainError, ExecuteError, RebuildError, SignedBlock, TakeError, chunks_of, l1::L1View};
-use joule_l1::{History, L1Client};
+use joule_l1::{AvailableAt, History, HistoryError, L1Client};
 use joule_p2p::{ANSWER_BLOCKS_MAX, Answer, Network, Offence, PeerId, Question};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -42,9 +42,14 @@ impl Sequencers {
 /// Why a batch is still missing.
 #[derive(Debug, Error)]
 pub(crate) enum MissingError {
-    /// Nobody serves it.
-    #[error(transparent)]
-    Fetch(#[from] FetchError),
+    /// Nobody serves its blocks.
+    #[error("{error}{hint}")]
+    Fetch {
+        /// What each of the members did.
+        error: FetchError,
+        /// What helps, if something does.
+        hint: &'static str,
+    },
     /// Its data could not be read.
     #[error(transparent)]
     Data(#[from] RebuildError),
@@ -74,6 +79,16 @@ pub(crate) enum MissingError {
     /// The chain has halted, or the disk failed.
     #[error(transparent)]
     Chain(#[from] ChainError),
+}
+
+/// Data on L1 has the state and not the transactions.
+fn hint(available_at: &AvailableAt) -> &'static str {
+    match available_at {
+        AvailableAt::L1 => {
+            "; its data is on L1: a node with an empty disk and full.start = \"data\" begins behind it once it is executed"
+        }
+        AvailableAt::Committee { .. } => "",
+    }
 }
 
 /// Peers and committee.
@@ -208,7 +223,8 @@ impl Source {
         let mut tries = self.committee.members().len();
         loop {
             tries -= 1;
-            let offer = self.committee.offer(number, checkpoint_hash(&batch.checkpoint), self.limit).await?;
+            let offer = self.committee.offer(number, checkpoint_hash(&batch.checkpoint), self.limit).await;
+            let offer = offer.map_err(|error| MissingError::Fetch { error, hint: hint(&batch.available_at) })?;
             let view = l1.clone();
             match followed.with(move |chain| chain.take(&view, number, &offer)).await {
                 Ok(()) => return Ok(()),
@@ -234,12 +250,12 @@ impl Source {
         let Some(batch) = l1.batch(number).cloned() else { return Ok(()) };
         let genesis = followed.with(|chain| *chain.database().genesis()).await;
         let history = match batch.available_at {
-            joule_l1::AvailableAt::L1 => {
-                let end = self.client.head().await.map_err(joule_l1::HistoryError::from).map_err(RebuildError::from)?;
+            AvailableAt::L1 => {
+                let end = self.client.head().await.map_err(HistoryError::from).map_err(RebuildError::from)?;
                 let start = joule_follow::genesis_checkpoint(&genesis);
                 History::read(&self.client, start, end).await.map_err(RebuildError::from)?
             }
-            joule_l1::AvailableAt::Committee { .. } => History::new(joule_follow::genesis_checkpoint(&genesis)),
+            AvailableAt::Committee { .. } => History::new(joule_follow::genesis_checkpoint(&genesis)),
         };
         let chunks = chunks_of(&batch, &self.client, &history, &self.committee, self.limit).await?;
         let view = l1.clone();

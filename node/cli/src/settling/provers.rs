@@ -43,7 +43,9 @@ impl ProverServices {
         };
         let payouts = match &plan.payout_key_file {
             None => {
-                tracing::warn!("`proofs.payout_key_file` is empty: what provers are owed is written down, and nobody is paid");
+                tracing::warn!(
+                    "`proofs.payout_key_file` is empty: what provers are owed is written down, and nobody is paid"
+                );
                 None
             }
             Some(path) => {

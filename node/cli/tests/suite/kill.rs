@@ -78,6 +78,8 @@ async fn load(
                     nonces[wallet as usize] = nonces[wallet as usize].max(nonce + 1);
                 }
                 // After a restart a transfer that was taken, but not acknowledged, is known or in a block; one whose predecessor was lost waits.
+                // The first block, which has the deposits, may not be there yet: not taken, and sent again.
+                Err(jsonrpsee::core::client::Error::Call(error)) if error.message().contains("insufficient funds") => {}
                 Err(jsonrpsee::core::client::Error::Call(error)) => {
                     let is_there = error.message().contains("known") || error.message().contains("nonce too low");
                     assert!(is_there, "wallet {wallet}, nonce {nonce}: {error}");

@@ -119,7 +119,7 @@ async fn requests_that_l1_takes_back_take_their_blocks_with_them() {
     let third = database.view().expect("a view").request(3).expect("reads").expect("there");
     let cursor = joule_storage::L1Cursor { number: 2, hash: Hash([2; 32]) };
     database.follow_l1(&cursor, 2, &[third]).expect("writes");
-    node.node().engine().requests_changed(2);
+    node.node().engine().requests_changed(Some(2));
     loop {
         let view = database.view().expect("a view");
         let is_back = view.transaction_place(&hash).expect("reads").is_some();

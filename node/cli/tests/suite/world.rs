@@ -39,6 +39,7 @@ use joule_workload::{Key, sign_call};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
 
 use crate::support::key;
 
@@ -96,6 +97,8 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start() -> Self {
+        // What the nodes say, where somebody wants to see it: RUST_LOG=info.
+        let _ = tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_test_writer().try_init();
         let folder = tempfile::tempdir().expect("a folder");
         let genesis = bench::genesis();
         let l1 = L1::start(ChainConfig::development(), ServerConfig::default()).await.expect("the L1 starts");
@@ -270,7 +273,14 @@ impl World {
             poll: Duration::from_millis(100),
             fee_cap_max: 500_000_000_000,
             certificate_lifetime_s: LIFETIME_S,
-            timing: GatherTiming { linger: Duration::from_millis(200), ..GatherTiming::default() },
+            // Patient enough for a busy machine: what fails for good fails at once anyway.
+            timing: GatherTiming {
+                deadline: Duration::from_secs(40),
+                attempt: Duration::from_secs(20),
+                pause: Duration::from_millis(30),
+                attempts: 200,
+                linger: Duration::from_millis(200),
+            },
             verifier_version: 1,
             proofs: ProofPlan::Local { folder: "unused".into(), cache: None, profile: ProofProfile::Fast },
         };
@@ -423,7 +433,8 @@ pub(crate) async fn reaches(node: &RunningFullNode, wanted: &Checkpoint) {
         }
         assert_eq!(node.node().halted(), None);
         let _ = tokio::time::timeout(Duration::from_secs(60), events.recv()).await.unwrap_or_else(|_| {
-            panic!("at {} of {}: {:?}", head.block_number, wanted.block_number, node.node().stuck())
+            let (halted, stuck) = (node.node().halted().map(str::to_owned), node.node().stuck());
+            panic!("at {} of {}: halted {halted:?}, stuck {stuck:?}", head.block_number, wanted.block_number)
         });
     }
 }
