@@ -337,6 +337,8 @@ fn offered(folder: &Path) -> Result<Vec<TaskId>, BatchError> {
     Ok(tasks)
 }
 
+/// Times that a task is offered whose results get lost.
+const OFFERS_MAX: u32 = 3;
 /// How the artefact that holds a step's task is called, behind the step.
 const OFFER: &str = "-task";
 const OFFER_FILE: &str = "-task.artefact";
@@ -442,22 +444,41 @@ impl Batch<'_> {
 
     /// Has a step done, and keeps its result.
     async fn done(&self, work: Work, inputs: Vec<Input>) -> Result<Done, BatchError> {
+        let mut task = self.offer(&work, &inputs)?;
+        let mut attempts = 1;
+        let bytes = loop {
+            match self.result_of(&task, &inputs).await {
+                // Accepted and collected, so that the coordinator keeps it no more, and lost here since: whoever did it is paid, and whoever does it again is paid, too.
+                Err(BatchError::Artefacts(error @ (StoreError::Missing(_) | StoreError::WrongDigest { .. })))
+                    if attempts < OFFERS_MAX =>
+                {
+                    tracing::warn!(step = work.step, %error, "a result is lost, and its task offered anew");
+                    attempts += 1;
+                    // Another task by name, and the same work.
+                    task.deadline_ms += 1;
+                    self.store.save(&format!("{}{OFFER}", work.step), &task.encode())?;
+                }
+                result => break result?,
+            }
+        };
+        self.check(&work, &bytes)?;
+        self.store.save(&work.step, &bytes)?;
+        Ok(Done { task: task.id(), bytes })
+    }
+
+    /// Publishes a task and waits for its result.
+    async fn result_of(&self, task: &Task, inputs: &[Input]) -> Result<Vec<u8>, BatchError> {
         let coordinator = &self.exchange.coordinator;
-        let task = self.offer(&work, &inputs)?;
-        let id = task.id();
         let (waiter, result) = oneshot::channel();
-        self.waiting().entry(id).or_default().push(waiter);
-        coordinator.publish(task).await?;
+        self.waiting().entry(task.id()).or_default().push(waiter);
+        coordinator.publish(task.clone()).await?;
         // Only now does nothing else hold on to what the inputs were made by.
-        for input in &inputs {
+        for input in inputs {
             self.collect(input.made_by).await?;
         }
         let result = result.await.map_err(|_| ServeError::Ended)?;
         let artefacts: ArtefactFolder = coordinator.artefacts().clone();
-        let bytes = blocking(move || artefacts.get(&result)).await??;
-        self.check(&work, &bytes)?;
-        self.store.save(&work.step, &bytes)?;
-        Ok(Done { task: id, bytes })
+        Ok(blocking(move || artefacts.get(&result)).await??)
     }
 
     /// The task of a step: the one that was offered before, if it is the same work, so that other prices hold for later batches.

@@ -249,6 +249,21 @@ async fn what_is_kept_is_verified_and_what_is_given_up_is_withdrawn() {
     assert_eq!(world.end().await, 0);
 }
 
+/// Results that were collected, and then lost with the batch's folder while their provers are not paid yet: they are made again, and paid again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_lost_is_done_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (batch, kept) = store(folder.path());
+    let world = start(folder.path(), usize::MAX).await;
+    world.exchange.wrap_of(segments(2), &kept, &terms(10)).await.unwrap();
+    for lost in [batch, folder.path().join("coordinator").join("artefacts")] {
+        fs::read_dir(&lost).unwrap().for_each(|file| fs::remove_file(file.unwrap().path()).unwrap());
+    }
+    assert_eq!(world.exchange.wrap_of(segments(2), &kept, &terms(10)).await.unwrap(), [2, 0, 2]);
+    assert_eq!(world.exchange.coordinator.status().await.unwrap().owed, 2 * (10 + 20 + 10 + 10));
+    assert_eq!(world.end().await, 2 * 4);
+}
+
 /// A coordinator that ends (its disk failed, say) does not leave anybody waiting.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_waits_hears_that_the_coordinator_has_ended() {
