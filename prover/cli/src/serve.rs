@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    calibrate::{Calibration, ShapeChoice},
+    calibrate::ShapeChoice,
     join::{KindChoice, address, fitting, memory_of},
     machine::{Memory, cores},
     options::{CacheOption, FolderOption, Profile, VerifierOption},
@@ -25,7 +25,8 @@ use crate::{
 /// Whom to serve, and with how much.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Each worker is a `joule-prover join` for one kind of tasks, with a key of its own below the folder. On SIGTERM or Ctrl-C workers finish what they prove.
+    after_help = "Each worker is a `joule-prover join` for one kind of tasks, with a key of its own below the folder. Measure the machine once with `joule-prover calibrate`: workers of a
+machine that is not measured declare cautious times. On SIGTERM or Ctrl-C workers finish what they prove.
 
 Example:
   joule-prover serve --autoscale --coordinator /dns4/provers.example/tcp/9100/p2p/12D3KooW… --payout 0x… --workers-max 2"
@@ -121,15 +122,17 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let folder = arguments.folder.make()?;
     let identity = Identity::of_file(&folder.join("supervisor.key"))?;
     let (limits, shape_max, threads) = limits(arguments)?;
-    // Found missing now, and not by each worker.
-    let verifier = arguments.verifier.load(&arguments.cache, arguments.profile)?;
-    let is_measured = Calibration::load(&folder, arguments.profile, &verifier).is_some();
-    if !is_measured {
-        tracing::warn!(
-            "this machine is not measured, and workers declare cautious times: `joule-prover calibrate` measures it"
-        );
-    }
-    drop(verifier);
+    // Found missing now, and not by each worker. It is not read here, because this process holds nothing that it does not need.
+    let verifier = match arguments.verifier.named() {
+        Some(path) => path.to_owned(),
+        None => arguments.cache.verifier_path(arguments.profile)?,
+    };
+    ensure!(
+        verifier.is_file(),
+        "{} is missing: `joule-prover setup --profile {}` makes circuits, keys and this file",
+        verifier.display(),
+        arguments.profile.name()
+    );
     let own = std::env::current_exe().context("finding this program")?;
     let cache = arguments.cache.folder()?;
     let (coordinator, payout) = (arguments.coordinator.to_string(), hex(&arguments.payout.0));
@@ -151,9 +154,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let memory = limits.shares.iter().find(|share| share.kind == kind).map_or(0, |share| share.memory_mebibytes);
         command.args(["--memory", &memory.to_string(), "--idle", &arguments.idle.to_string()]);
         command.arg("--cache").arg(cache.path());
-        if let Some(verifier) = arguments.verifier.named() {
-            command.arg("--verifier").arg(verifier);
-        }
+        command.arg("--verifier").arg(&verifier);
         command.arg("--calibration").arg(&folder).arg("--folder").arg(worker_folder(&folder, slot));
         command
     };
