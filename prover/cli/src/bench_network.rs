@@ -90,7 +90,7 @@ impl Drop for Prover {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let verifier = arguments.verifier.load(&arguments.cache, arguments.profile)?;
+    let verifier = arguments.verifier.load_for_this_version(&arguments.cache, arguments.profile)?;
     let (inputs, _) = batch(arguments.payments, Some(arguments.segment), 4, 1)?;
     let folder = std::env::temp_dir().join(format!("joule-bench-{}", std::process::id()));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

@@ -140,7 +140,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let folder = arguments.folder.make()?;
-    let verifier = arguments.verifier.load(&arguments.cache, arguments.profile)?;
+    let verifier = arguments.verifier.load_for_this_version(&arguments.cache, arguments.profile)?;
     let kinds = TaskKind::ALL;
     let calibration = measure(&folder, &verifier, arguments.profile, &arguments.cache, &arguments.shapes, &kinds)?;
     if arguments.json {

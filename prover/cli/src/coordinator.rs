@@ -115,7 +115,7 @@ struct Report {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     fs::create_dir_all(&arguments.out).with_context(|| arguments.out.display().to_string())?;
     let (inputs, settlement) = arguments.batch.inputs(&arguments.out)?;
-    let verifier = arguments.verifier.load(&arguments.cache, arguments.profile)?;
+    let verifier = arguments.verifier.load_for_this_version(&arguments.cache, arguments.profile)?;
     let prices = Prices { segment: arguments.price_segment, merge: arguments.price_merge, wrap: arguments.price_wrap };
     let within = Duration::from_secs(60 * arguments.within);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

@@ -111,10 +111,13 @@ pub(crate) struct Arguments {
 /// An address in hexadecimal.
 pub(crate) fn address(text: &str) -> Result<Address, String> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
+    // A sign is no digit, whatever the standard library's parser takes it for.
+    let is_plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     let bytes: Option<Vec<u8>> = (0..digits.len().div_ceil(2))
         .map(|at| digits.get(2 * at..2 * at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
         .collect();
     let bytes: [u8; 20] = bytes
+        .filter(|_| is_plain)
         .and_then(|bytes| bytes.try_into().ok())
         .ok_or_else(|| format!("{text} is no address: 0x and forty hexadecimal digits are"))?;
     let address = Address(bytes);
@@ -187,6 +190,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             let kinds: Vec<TaskKind> = fits.iter().map(|(kind, _)| *kind).collect();
             let shapes: Vec<ShapeChoice> =
                 fits.iter().filter(|(kind, _)| *kind == TaskKind::Segment).map(|(_, shape)| *shape).collect();
+            // What is measured is verified, and a proof of another version's program would not be what is wanted.
+            let verifier = arguments.verifier.load_for_this_version(&arguments.cache, arguments.profile)?;
             Some(measure(measured, &verifier, arguments.profile, &arguments.cache, &shapes, &kinds)?)
         }
     };
@@ -454,7 +459,7 @@ fn circuits(arguments: &DoctorArguments) -> Result<String, (String, String)> {
     let setup = || format!("joule-prover setup --profile {}", arguments.profile.name());
     let verifier: CircuitVerifier = arguments
         .verifier
-        .load(&arguments.cache, arguments.profile)
+        .load_for_this_version(&arguments.cache, arguments.profile)
         .map_err(|error| (format!("{error:#}"), setup()))?;
     let Some(key) = verifier.wrap_key() else { return Err(("there is no key of wraps".to_owned(), setup())) };
     let file = arguments

@@ -133,12 +133,21 @@ impl VerifierOption {
             path.display(),
             name = verifier.profile().name()
         );
+        Ok(verifier)
+    }
+
+    /// The same, held to the program of this version, which takes seconds and some memory to compute.
+    pub(crate) fn load_for_this_version(
+        &self,
+        cache: &CacheOption,
+        profile: Profile,
+    ) -> anyhow::Result<CircuitVerifier> {
+        let verifier = self.load(cache, profile)?;
         // Proofs about another version's program are true, and of no use to this one; a prover that made them would be refused for it.
         let program = Program::of_image(kernel_image(), &Shape::ALL).context("setting the image up")?.hash();
         ensure!(
             verifier.program() == program,
-            "{} is for program {}, and this version has {program}: `joule-prover setup --profile {}` makes it anew",
-            path.display(),
+            "the verifier is for program {}, and this version has {program}: `joule-prover setup --profile {}` makes it anew",
             verifier.program(),
             profile.name()
         );

@@ -224,7 +224,8 @@ async fn demo(arguments: &Arguments, folder: &Path, reporter: &Reporter) -> anyh
     let mut sequencer = reporter
         .stage("sequencer", async {
             let verifier = circuits.verifier.clone();
-            let started = Sequencer::start(&ledger, &contracts, &members, verifier, arguments.rpc, folder).await?;
+            let started = Sequencer::start(&ledger, &contracts, &members, verifier, arguments.rpc, folder);
+            let started = Box::pin(started).await?;
             let outcome = format!("JSON-RPC http://{}, chain {}", started.node.rpc(), contracts.genesis.chain_id);
             Ok((started, outcome))
         })
