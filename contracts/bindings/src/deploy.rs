@@ -81,6 +81,20 @@ pub struct Deployment {
     pub fees: Rollup::Fees,
     /// Seconds that receipts and vouchers may be presented in the escape.
     pub presentation_window_s: u64,
+    /// Seconds after a job's deadline in which a receipt still settles it, as the genesis configuration has them.
+    pub grace_s: u64,
+    /// Seconds between the close of a channel and its end, as the genesis configuration has them.
+    pub channel_close_s: u64,
+}
+
+impl Deployment {
+    /// The seconds that a forced call may take to be executed by an operator who delays all it can: the request waits to its expiry, then proven
+    /// batches delay the freeze by their window, and L2's clock is ahead of L1's.
+    #[must_use]
+    pub fn forced_call_s(&self) -> u64 {
+        let delays = &self.delays;
+        delays.queueExpiry.saturating_add(delays.executionWindow).saturating_add(delays.timestampSkew)
+    }
 }
 
 /// Where the contracts are.
@@ -131,6 +145,18 @@ pub enum DeployError {
         /// The time given.
         got_s: u64,
     },
+    /// A worker or payee who has to force its receipt or voucher through L1 could come too late.
+    #[error(
+        "{delay} of {got_s} s is not longer than a forced call may take, {forced_s} s: queue expiry plus execution window plus clock skew"
+    )]
+    ForcedTooLate {
+        /// The delay of the genesis configuration.
+        delay: &'static str,
+        /// What a forced call may take.
+        forced_s: u64,
+        /// The delay given.
+        got_s: u64,
+    },
     /// L1 did not put a contract where the others expect it: another transaction of the deployer's came between.
     #[error(
         "{contract} was deployed at {got} instead of {expected}; deploy again with no other transactions of the deployer under way"
@@ -168,7 +194,7 @@ pub enum DeployError {
 /// deployer's nonce and are checked once they are there.
 ///
 /// # Errors
-/// Refuses a timelock faster than the users' way out, and certificates shorter than it, before anything is sent, and a development key on a chain that is not local
+/// Refuses a timelock faster than the users' way out, certificates shorter than it, and a grace or channel close shorter than a forced call may take, before anything is sent, and a development key on a chain that is not local
 /// before anything but the verifier is.
 pub async fn deploy<P: Provider<Ethereum> + Clone>(
     provider: &P,
@@ -185,6 +211,12 @@ pub async fn deploy<P: Provider<Ethereum> + Clone>(
             min_s: upgrade_delay_min,
             got_s: config.committee.remaining_min_s,
         });
+    }
+    let forced_s = config.forced_call_s();
+    for (delay, got_s) in [("grace", config.grace_s), ("channel close", config.channel_close_s)] {
+        if got_s <= forced_s {
+            return Err(DeployError::ForcedTooLate { delay, forced_s, got_s });
+        }
     }
     let sender = Sender { provider, deployer };
 

@@ -202,6 +202,8 @@ impl Contracts {
             },
             fees: Rollup::Fees { request: 1_000, forcedCall: 3_000, doubling: 1_000, perBlockMax: 64 },
             presentation_window_s: EXIT_WINDOW_S,
+            grace_s: genesis.grace_seconds,
+            channel_close_s: genesis.channel_close_seconds,
         };
         let addresses = deploy(&ledger.provider, DEPLOYER, &deployment).await?;
         Ok(Self { addresses, genesis, keyset, seats })

@@ -11,8 +11,8 @@ use alloy::{
     signers::SignerSync,
 };
 use joule_contracts::{
-    Addresses, Availability, Bridge, DataCommittee, DeployError, Escape, FixedTimelock, Probe, Rollup, VerifierRouter,
-    deploy, ecdsa_keyset_hash, proof_bytes,
+    Addresses, Availability, Bridge, DataCommittee, DeployError, Deployment, Escape, FixedTimelock, Probe, Rollup,
+    VerifierRouter, deploy, ecdsa_keyset_hash, proof_bytes,
 };
 use joule_protocol as protocol;
 use joule_protocol::{
@@ -177,7 +177,7 @@ async fn a_development_key_is_refused_off_local_chains() {
 }
 
 #[tokio::test]
-async fn hasty_timelocks_and_short_certificates_are_refused() {
+async fn hasty_timelocks_short_certificates_and_short_delays_are_refused() {
     let world = World::start(31_337).await;
     let mut config = deployment(&world);
     config.governance.delay_s = 7_199;
@@ -187,6 +187,14 @@ async fn hasty_timelocks_and_short_certificates_are_refused() {
     config.committee.remaining_min_s = 7_199;
     let refused = deploy(&world.provider, world.deployer, &config).await;
     assert!(matches!(refused, Err(DeployError::CertificateTooShort { min_s: 7_200, got_s: 7_199 })), "{refused:?}");
+    for (grace_s, channel_close_s, expected) in [(4_260, 4_261, "grace"), (4_261, 4_260, "channel close")] {
+        let config = Deployment { grace_s, channel_close_s, ..deployment(&world) };
+        let refused = deploy(&world.provider, world.deployer, &config).await;
+        assert!(
+            matches!(refused, Err(DeployError::ForcedTooLate { delay, forced_s: 4_260, got_s: 4_260 }) if delay == expected),
+            "{refused:?}"
+        );
+    }
     assert_eq!(world.provider.get_transaction_count(world.deployer).await.expect("a nonce"), 0, "nothing was sent");
 }
 

@@ -194,5 +194,7 @@ pub(crate) fn deployment(world: &World) -> Deployment {
         },
         fees: Rollup::Fees { request: 1_000, forcedCall: 3_000, doubling: 100, perBlockMax: 8 },
         presentation_window_s: 3_600,
+        grace_s: genesis.grace_seconds,
+        channel_close_s: genesis.channel_close_seconds,
     }
 }

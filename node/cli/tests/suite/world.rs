@@ -153,6 +153,8 @@ impl World {
             },
             fees: Rollup::Fees { request: 1_000, forcedCall: 3_000, doubling: 1_000, perBlockMax: 64 },
             presentation_window_s: 3_600,
+            grace_s: genesis.grace_seconds,
+            channel_close_s: genesis.channel_close_seconds,
         };
         let addresses = deploy(&provider, deployer, &deployment).await.expect("deploys");
         let mut world = Self {

@@ -91,6 +91,8 @@ fn deployment() -> Deployment {
         },
         fees: Rollup::Fees { request: 1_000, forcedCall: 3_000, doubling: 100, perBlockMax: 8 },
         presentation_window_s: 3_600,
+        grace_s: 8 * 86_400,
+        channel_close_s: 8 * 86_400,
     }
 }
 

@@ -180,6 +180,8 @@ fn deployment(genesis: Checkpoint, signers: Vec<Address>) -> Deployment {
         },
         fees: Rollup::Fees { request: 1_000, forcedCall: 3_000, doubling: 100, perBlockMax: 64 },
         presentation_window_s: 3_600,
+        grace_s: Chain::test_genesis().grace_seconds,
+        channel_close_s: Chain::test_genesis().channel_close_seconds,
     }
 }
 
