@@ -151,10 +151,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
         "prover/engine",
         &["joule-protocol", "joule-kernel", "joule-machine", "joule-tables", "joule-recursion", "joule-wrap"],
     ),
-    (
-        "prover/network",
-        &["joule-protocol", "joule-machine", "joule-tables", "joule-prover-engine", "joule-transport"],
-    ),
+    ("prover/network", &["joule-protocol", "joule-machine", "joule-tables", "joule-prover-engine", "joule-transport"]),
     ("prover/scaler", &["joule-prover-network"]),
     (
         "prover/cli",
