@@ -81,6 +81,13 @@ impl ProfileChoice {
             Self::Proven => Profile::Proven,
         }
     }
+
+    const fn tables(self) -> joule_tables::config::Profile {
+        match self {
+            Self::Fast => joule_tables::config::Profile::Fast,
+            Self::Proven => joule_tables::config::Profile::Proven,
+        }
+    }
 }
 
 /// What to run.
@@ -210,6 +217,7 @@ async fn demo(arguments: &Arguments, folder: &Path, reporter: &Reporter) -> anyh
         .stage("contracts", async {
             let genesis = genesis(&ledger, 7_707, ledger.now_s().await?, arguments.seed);
             let contracts = Contracts::deploy(&ledger, genesis, circuits.verifier.program(), arguments.seed).await?;
+            contracts.check_verifier(&ledger, &circuits.verifier).await?;
             let outcome = format!("rollup {}, bridge {}", contracts.addresses.rollup, contracts.addresses.bridge);
             Ok((contracts, outcome))
         })
@@ -325,9 +333,13 @@ async fn circuits(profile: ProfileChoice, folder: &Path, reporter: Reporter) -> 
         engine.set_up_wrap(&reporter)?;
         let verifier = engine.verifier();
         fs::write(&path, verifier.to_bytes()?).with_context(|| path.display().to_string())?;
+        let tables = Shape::ALL.into_iter().map(|shape| SecurityOfLayer {
+            layer: format!("tables {shape}"),
+            provable_bits: joule_tables::security::budget(shape, profile.tables()).bits(),
+        });
         let layer =
             |(layer, security): (String, _)| SecurityOfLayer { layer, provable_bits: Security::bits(&security) };
-        Ok((verifier, engine.security()?.into_iter().map(layer).collect()))
+        Ok((verifier, tables.chain(engine.security()?.into_iter().map(layer)).collect()))
     });
     let (verifier, security) = built.await??;
     let outcome = format!("program {}", hex(&verifier.program().to_hash()));

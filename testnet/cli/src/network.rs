@@ -209,6 +209,19 @@ impl Contracts {
         Ok(Self { addresses, genesis, keyset, seats })
     }
 
+    /// Refuses proofs of other circuits than the verifier on L1 is for, before minutes are spent on one.
+    pub(crate) async fn check_verifier(&self, ledger: &Ledger, proofs: &CircuitVerifier) -> anyhow::Result<()> {
+        let verifier = Groth16Verifier::new(self.addresses.verifier, &ledger.provider);
+        let on_l1 = alloy::hex::encode(verifier.CIRCUIT().call().await?);
+        let made =
+            &proofs.wrap_key().context("there is no key of wraps: `joule-prover setup` makes one")?.header.circuit;
+        ensure!(
+            on_l1 == *made,
+            "the committed verifier is for wrap circuit {on_l1}, the proofs of this profile are of {made}: choose `--profile fast`, or write a verifier with `joule-prover setup --profile proven --solidity contracts/src/generated/Groth16Verifier.sol` and run contracts/build"
+        );
+        Ok(())
+    }
+
     pub(crate) async fn client(&self, ledger: &Ledger) -> anyhow::Result<L1Client> {
         let at = self.addresses;
         Ok(L1Client::connect(&ledger.url, ledger.chain_id, at.rollup, at.block_number).await?)
