@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use clap::ValueEnum;
 use joule_protocol::Address;
 use joule_prover_engine::CircuitVerifier;
@@ -15,7 +15,7 @@ use joule_prover_network::{
     time_of, work_watched,
 };
 use joule_prover_scaler::report;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -26,6 +26,7 @@ use crate::{
     machine::{Memory, cores, disk_free_mebibytes},
     options::{CacheOption, FolderOption, Profile, VerifierOption},
     settlement::hex,
+    verify::print,
     worker::{IDLE_DEFAULT_SECONDS, child},
 };
 
@@ -481,20 +482,6 @@ fn clock(apart: u64) -> Result<String, (String, String)> {
     } else {
         Err((detail, "let NTP set the clock (`timedatectl set-ntp true`)".to_owned()))
     }
-}
-
-fn print(value: &Value, json: bool) -> anyhow::Result<()> {
-    if json {
-        println!("{}", serde_json::to_string_pretty(value)?);
-        return Ok(());
-    }
-    for (name, value) in value.as_object().context("a report has fields")? {
-        match value {
-            Value::String(text) => println!("{name:>20}  {text}"),
-            value => println!("{name:>20}  {value}"),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

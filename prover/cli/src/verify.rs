@@ -160,7 +160,8 @@ fn read(path: &Path, limit: usize) -> anyhow::Result<Vec<u8>> {
     fs::read(path).with_context(|| path.display().to_string())
 }
 
-fn print(value: &Value, json: bool) -> anyhow::Result<()> {
+/// Prints a report's fields, one to a line or as JSON.
+pub(crate) fn print(value: &Value, json: bool) -> anyhow::Result<()> {
     if json {
         println!("{}", serde_json::to_string_pretty(value)?);
         return Ok(());
