@@ -9,6 +9,7 @@ use std::{
 
 use futures::StreamExt as _;
 use joule_protocol::Hash;
+use joule_transport::{TransportError, peer_of};
 use libp2p::{
     Multiaddr, PeerId, Swarm,
     gossipsub::{self, MessageAcceptance, MessageId, PublishError, TopicHash},
@@ -61,8 +62,8 @@ pub struct NetworkConfig {
 #[non_exhaustive]
 pub enum NetworkError {
     /// The transports.
-    #[error("the network cannot be set up: {0}")]
-    Transport(String),
+    #[error(transparent)]
+    Transport(#[from] TransportError),
     /// An address that cannot be listened on.
     #[error("cannot listen on {address}: {reason}")]
     Listen {
@@ -206,17 +207,16 @@ impl Network {
     /// Addresses that cannot be listened on, bootnodes without a name.
     pub fn start(config: NetworkConfig) -> Result<(Self, mpsc::Receiver<Event>, JoinHandle<()>), NetworkError> {
         let topics = Topics::new(&config.genesis);
-        let swarm = transport::swarm(&config.keys, &topics, config.peers_max);
-        let mut swarm = swarm.map_err(NetworkError::Transport)?;
+        let mut swarm = transport::swarm(&config.keys, &topics, config.peers_max)?;
         for address in &config.listen {
             let listening = swarm.listen_on(address.clone());
             listening.map_err(|error| NetworkError::Listen { address: address.clone(), reason: error.to_string() })?;
         }
         let mut bootnodes = Vec::new();
         for address in config.bootnodes {
-            match address.iter().last() {
-                Some(Protocol::P2p(peer)) => bootnodes.push((peer, address)),
-                _ => return Err(NetworkError::Nameless { address }),
+            match peer_of(&address) {
+                Some(peer) => bootnodes.push((peer, address)),
+                None => return Err(NetworkError::Nameless { address }),
             }
         }
         let id = *swarm.local_peer_id();

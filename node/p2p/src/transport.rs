@@ -1,25 +1,21 @@
-//! Questions and answers on a stream, and the swarm that carries everything.
+//! What a node says and how much of it at a time; `joule-transport` carries it.
 
-use std::{collections::HashSet, io, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
-use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use joule_protocol::{Hash, Hashing as _, Native};
+use joule_transport::{Codec, Message, Protocol, TransportError, limits};
 use libp2p::{
-    StreamProtocol, Swarm, SwarmBuilder, allow_block_list,
-    connection_limits::{self, ConnectionLimits},
+    Swarm, allow_block_list, connection_limits,
     gossipsub::{self, IdentTopic, MessageAuthenticity, MessageId, ValidationMode, WhitelistSubscriptionFilter},
     identify,
     identity::Keypair,
-    noise, ping,
+    ping,
     request_response::{self, ProtocolSupport},
     swarm::NetworkBehaviour,
-    tcp, yamux,
 };
 
 use crate::message::{ANSWER_BYTES_MAX, Answer, BLOCK_BYTES_MAX, MessageError, QUESTION_BYTES_MAX, Question};
 
-/// The sync protocol. Another version of the messages is another name.
-const SYNC: StreamProtocol = StreamProtocol::new("/joule/sync/1");
 /// What identify says.
 const AGENT: &str = "/joule/1";
 /// Questions that one connection may have open at once.
@@ -52,76 +48,44 @@ pub(crate) struct Behaviour {
     pub(crate) limits: connection_limits::Behaviour,
     pub(crate) blocked: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
     pub(crate) gossip: Gossipsub,
-    pub(crate) sync: request_response::Behaviour<Codec>,
+    pub(crate) sync: request_response::Behaviour<Codec<BlockSync>>,
     pub(crate) identify: identify::Behaviour,
     pub(crate) ping: ping::Behaviour,
 }
 
-/// Each message is alone on its stream: its length, four bytes, and its bytes.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Codec;
+/// What peers ask and answer.
+pub(crate) struct BlockSync;
 
-impl request_response::Codec for Codec {
-    type Protocol = StreamProtocol;
-    type Request = Question;
-    type Response = Answer;
+impl Protocol for BlockSync {
+    type Question = Question;
+    type Answer = Answer;
+    const NAME: &'static str = "/joule/sync/1";
+    const QUESTION_BYTES_MAX: usize = QUESTION_BYTES_MAX;
+    const ANSWER_BYTES_MAX: usize = ANSWER_BYTES_MAX;
+}
 
-    async fn read_request<T: AsyncRead + Unpin + Send>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-    ) -> io::Result<Question> {
-        Question::decode(&read(io, QUESTION_BYTES_MAX).await?).map_err(malformed)
+impl Message for Question {
+    type Error = MessageError;
+
+    fn encode(&self) -> Vec<u8> {
+        self.encode()
     }
 
-    async fn read_response<T: AsyncRead + Unpin + Send>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-    ) -> io::Result<Answer> {
-        Answer::decode(&read(io, ANSWER_BYTES_MAX).await?).map_err(malformed)
-    }
-
-    async fn write_request<T: AsyncWrite + Unpin + Send>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-        question: Question,
-    ) -> io::Result<()> {
-        write(io, &question.encode()).await
-    }
-
-    async fn write_response<T: AsyncWrite + Unpin + Send>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-        answer: Answer,
-    ) -> io::Result<()> {
-        write(io, &answer.encode()).await
+    fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
+        Self::decode(bytes)
     }
 }
 
-fn malformed(error: MessageError) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
-}
+impl Message for Answer {
+    type Error = MessageError;
 
-async fn read(io: &mut (impl AsyncRead + Unpin), most: usize) -> io::Result<Vec<u8>> {
-    let mut length = [0; 4];
-    io.read_exact(&mut length).await?;
-    let length = u32::from_be_bytes(length) as usize;
-    if length > most {
-        let reason = format!("a message of {length} bytes, and at most {most} are taken");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    fn encode(&self) -> Vec<u8> {
+        self.encode()
     }
-    let mut bytes = vec![0; length];
-    io.read_exact(&mut bytes).await?;
-    Ok(bytes)
-}
 
-async fn write(io: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
-    io.write_all(&(bytes.len() as u32).to_be_bytes()).await?;
-    io.write_all(bytes).await?;
-    io.close().await
+    fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
+        Self::decode(bytes)
+    }
 }
 
 /// A message is its content: the same transaction from two sides is one, and nobody's name is on it.
@@ -142,36 +106,23 @@ fn gossip(topics: &Topics) -> Result<Gossipsub, String> {
     Ok(gossip)
 }
 
-/// A node with this identity, over TCP and QUIC.
+/// A node with this identity.
 ///
 /// # Errors
-/// What the transports say, in words.
-pub(crate) fn swarm(keys: &Keypair, topics: &Topics, peers_max: u32) -> Result<Swarm<Behaviour>, String> {
-    let gossip = gossip(topics)?;
+/// What the transports or gossipsub say.
+pub(crate) fn swarm(keys: &Keypair, topics: &Topics, peers_max: u32) -> Result<Swarm<Behaviour>, TransportError> {
+    let gossip = gossip(topics).map_err(|reason| TransportError { what: "gossip", reason })?;
     let sync = request_response::Config::default()
         .with_request_timeout(ANSWER_WITHIN)
         .with_max_concurrent_streams(STREAMS_MAX);
-    let limits = ConnectionLimits::default()
-        .with_max_established(Some(peers_max))
-        .with_max_pending_incoming(Some(peers_max))
-        .with_max_established_per_peer(Some(2));
-    let behaviour = |keys: &Keypair| Behaviour {
-        limits: connection_limits::Behaviour::new(limits),
+    let protocols = [(Codec::<BlockSync>::protocol(), ProtocolSupport::Full)];
+    let behaviour = Behaviour {
+        limits: limits(peers_max),
         blocked: allow_block_list::Behaviour::default(),
         gossip,
-        sync: request_response::Behaviour::with_codec(Codec, [(SYNC, ProtocolSupport::Full)], sync),
+        sync: request_response::Behaviour::with_codec(Codec::default(), protocols, sync),
         identify: identify::Behaviour::new(identify::Config::new(AGENT.to_owned(), keys.public())),
         ping: ping::Behaviour::default(),
     };
-    Ok(SwarmBuilder::with_existing_identity(keys.clone())
-        .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
-        .map_err(|error| error.to_string())?
-        .with_quic()
-        .with_dns()
-        .map_err(|error| error.to_string())?
-        .with_behaviour(behaviour)
-        .map_err(|error| error.to_string())?
-        .with_swarm_config(|config| config.with_idle_connection_timeout(IDLE))
-        .build())
+    joule_transport::swarm(keys, behaviour, IDLE)
 }
