@@ -19,6 +19,7 @@ mod node;
 mod operations;
 mod peers;
 mod pending;
+mod pruning;
 mod running;
 mod settling;
 pub mod snapshot;

@@ -46,8 +46,14 @@ pub struct Metrics {
     pub settlement_alarms: Counter,
     /// Peers connected.
     pub peers: Gauge,
-    /// 1 once a full node has halted.
+    /// 1 while a full node has halted.
     pub halted: Gauge,
+    /// The earliest block whose state can still be had: everything after it can be undone.
+    pub undo_floor: Gauge,
+    /// Blocks whose undo data was dropped.
+    pub undo_pruned_blocks: Counter,
+    /// Times that the sequencer had signed other blocks than it committed.
+    pub equivocations: Counter,
     /// From a transaction's arrival until it is durable.
     pub submit_seconds: Histogram,
     /// Execution of a block.
@@ -82,6 +88,9 @@ impl Default for Metrics {
             settlement_alarms: Counter::default(),
             peers: Gauge::default(),
             halted: Gauge::default(),
+            undo_floor: Gauge::default(),
+            undo_pruned_blocks: Counter::default(),
+            equivocations: Counter::default(),
             submit_seconds: latency(),
             execute_seconds: latency(),
             block_seconds: latency(),
@@ -97,6 +106,12 @@ impl Default for Metrics {
             ("batches", "Batches sealed", &metrics.batches),
             ("l1_failures", "Times that L1 could not be asked", &metrics.l1_failures),
             ("settlement_alarms", "Alarms of settlement", &metrics.settlement_alarms),
+            ("undo_pruned_blocks", "Blocks whose undo data was dropped", &metrics.undo_pruned_blocks),
+            (
+                "equivocations",
+                "Times that L1 had other blocks than the sequencer had signed for this node",
+                &metrics.equivocations,
+            ),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
@@ -110,7 +125,8 @@ impl Default for Metrics {
             ("batches_executed", "Batches that L1 has executed", &metrics.batches_executed),
             ("data_on_l1", "1 while data goes to L1 because the committee failed", &metrics.data_on_l1),
             ("peers", "Peers connected", &metrics.peers),
-            ("halted", "1 once a full node has halted", &metrics.halted),
+            ("halted", "1 while a full node has halted", &metrics.halted),
+            ("undo_floor_block", "The earliest block whose state can still be had", &metrics.undo_floor),
         ];
         for (name, help, gauge) in gauges {
             registry.register(name, help, gauge.clone());
@@ -167,6 +183,9 @@ mod tests {
             "joule_settlement_alarms_total",
             "joule_peers",
             "joule_halted",
+            "joule_undo_floor_block",
+            "joule_undo_pruned_blocks_total",
+            "joule_equivocations_total",
             "joule_submit_seconds_count 1",
             "joule_execute_seconds_count",
             "joule_block_seconds_count",

@@ -16,12 +16,16 @@ use joule_rpc::{Limits, ServeError, Server, wire::L1Contracts};
 use joule_sequencer::SequencerConfig;
 use joule_storage::{Database, StorageError};
 use thiserror::Error;
-use tokio::{sync::broadcast, task::JoinHandle};
+use tokio::{
+    sync::broadcast,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     BlockKey, Engine, EngineError, Metrics, PeerPlan, Pending, RequestWatch, SequencerNode, Shared, operations,
     peers::{self, PeerCount},
+    pruning,
 };
 
 /// Blocks and pool events that a slow listener may fall behind.
@@ -98,7 +102,7 @@ pub struct RunningNode {
     operations: SocketAddr,
     listening: Vec<Multiaddr>,
     stop: CancellationToken,
-    tasks: Vec<JoinHandle<()>>,
+    tasks: JoinSet<()>,
     thread: JoinHandle<Result<(), EngineError>>,
 }
 
@@ -137,14 +141,16 @@ impl RunningNode {
         let failed = |error| StartError::Operations { address: setup.operations, error };
         let listener = operations::listen(setup.operations).await.map_err(failed)?;
         let operations = listener.local_addr().map_err(failed)?;
-        let mut tasks = vec![tokio::spawn({
+        let mut tasks = JoinSet::new();
+        tasks.spawn({
             let (node, metrics, stop) = (node.clone(), metrics.clone(), stop.clone());
             async move {
                 if let Err(error) = operations::serve(listener, node, metrics, stop).await {
                     tracing::error!(%error, "metrics and health are no longer served");
                 }
             }
-        })];
+        });
+        tasks.spawn(pruning::run(setup.database.clone(), metrics.clone(), stop.clone()));
         let mut listening = Vec::new();
         if let Some((plan, keys)) = setup.peers {
             let is_listening = !plan.listen.is_empty();
@@ -154,8 +160,8 @@ impl RunningNode {
                 listening = peers::listening(&network).await;
             }
             node.gossips(PeerCount::of(&network));
-            tasks.push(tokio::spawn(peers::count(network.clone(), metrics.clone(), stop.clone())));
-            tasks.push(tokio::spawn(peers::sequence(node.clone(), network, events, stop.clone())));
+            tasks.spawn(peers::count(network.clone(), metrics.clone(), stop.clone()));
+            tasks.spawn(peers::sequence(node.clone(), network, events, stop.clone()));
         }
         if let Some(l1) = setup.l1 {
             let cursor = setup.database.view()?.l1_cursor()?;
@@ -168,11 +174,11 @@ impl RunningNode {
             let changed = move |others_from| handle.requests_changed(others_from);
             let watch = RequestWatch::new(l1.client, follower, setup.database, changed, metrics.clone(), l1.poll);
             let stop = stop.clone();
-            tasks.push(tokio::spawn(async move {
+            tasks.spawn(async move {
                 if let Err(error) = watch.run(stop).await {
                     tracing::error!(%error, "L1 is no longer followed; restart the node when the cause is gone");
                 }
-            }));
+            });
         }
         let rpc = joule_rpc::serve(node.clone(), setup.rpc, setup.limits).await?;
         tracing::info!(rpc = %rpc.address(), %operations, "the node is ready");
@@ -216,14 +222,14 @@ impl RunningNode {
     ///
     /// # Errors
     /// Why the execution thread ended, if not because it was told to.
-    pub async fn stop(self) -> Result<(), StartError> {
+    pub async fn stop(mut self) -> Result<(), StartError> {
         self.rpc.stop().await;
         self.stop.cancel();
         let engine = self.node.engine().clone();
         // The queue may be full, and then this waits for the thread.
         tokio::task::spawn_blocking(move || engine.stop()).await?;
-        for task in self.tasks {
-            task.await?;
+        while let Some(ended) = self.tasks.join_next().await {
+            ended?;
         }
         Ok(self.thread.await??)
     }

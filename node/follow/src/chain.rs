@@ -6,10 +6,13 @@ use joule_kernel::Abort;
 use joule_l1::StageOnL1;
 use joule_protocol::{Chunk, ChunkError, Digest, Hash, Native};
 use joule_state::Execution;
-use joule_storage::{BatchRecord, BlockRecord, Database, Stage, StateStore, StorageError, View};
+use joule_storage::{BatchRecord, BlockRecord, Database, Stage, StateStore, StorageError, UNDO_STEP_RECORDS, View};
 use thiserror::Error;
 
 use crate::{ExecuteError, SignedBlock, execute, l1::L1View};
+
+/// Steps of pruning in one look at L1; what is left goes at the next ones, so that a long history does not hold up what is new.
+const PRUNE_STEPS_MAX: usize = 16;
 
 /// Why a follower goes no further. Each is evidence that something it has to rely on is broken; what it holds stays as it was, and is served.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -401,7 +404,11 @@ impl Chain {
         }
         // What L1 has executed is not undone, and its state is what escapes need; earlier states are nobody's.
         if let Some(executed) = self.database.view()?.executed_batch()? {
-            self.database.prune_undo(executed.last_block)?;
+            for _ in 0..PRUNE_STEPS_MAX {
+                if self.database.prune_undo_step(executed.last_block, UNDO_STEP_RECORDS)?.is_done {
+                    break;
+                }
+            }
         }
         Ok(())
     }

@@ -49,14 +49,30 @@ pub enum OperationsError {
     Task(#[from] tokio::task::JoinError),
 }
 
-/// Settlement that runs. Dropping it ends it as a kill would; nothing is lost by that.
+/// Settlement that runs. Dropping it ends its tasks at their next wait, and with the driver what it has asked committee and provers for; that is what a kill would do, and nothing is lost by it.
 #[derive(Debug)]
 pub struct Operations {
     handle: Handle,
     notices: mpsc::Receiver<Notice>,
     stop: CancellationToken,
-    driver: JoinHandle<Result<(), DriverError>>,
-    feeder: JoinHandle<Result<(), DriverError>>,
+    driver: Ended,
+    feeder: Ended,
+}
+
+/// A task that is aborted when nobody waits for it any more.
+#[derive(Debug)]
+struct Ended(JoinHandle<Result<(), DriverError>>);
+
+impl Ended {
+    async fn wait(mut self) -> Result<(), OperationsError> {
+        Ok((&mut self.0).await??)
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Operations {
@@ -103,7 +119,7 @@ impl Operations {
             }
         });
         let driver = tokio::spawn(driver.run(stop.clone().cancelled_owned()));
-        Ok(Self { handle, notices, stop, driver, feeder })
+        Ok(Self { handle, notices, stop, driver: Ended(driver), feeder: Ended(feeder) })
     }
 
     /// For requests to settlement.
@@ -122,9 +138,10 @@ impl Operations {
     /// Why settling had ended before.
     pub async fn stop(self) -> Result<(), OperationsError> {
         self.stop.cancel();
-        self.feeder.await??;
-        self.driver.await??;
-        Ok(())
+        let Self { driver, feeder, .. } = self;
+        // Both, also where the first had failed: nothing is left running.
+        let (feeder, driver) = (feeder.wait().await, driver.wait().await);
+        driver.and(feeder)
     }
 }
 

@@ -93,7 +93,7 @@ struct Inner {
     shape: Shape,
 }
 
-/// The coordinator that runs, for whoever ends it.
+/// The coordinator that runs, for whoever ends it. Dropping it ends it as a kill would.
 #[derive(Debug)]
 pub struct RunningCoordinator {
     handle: CoordinatorHandle,
@@ -105,9 +105,9 @@ impl RunningCoordinator {
     ///
     /// # Errors
     /// Why it had ended before.
-    pub async fn stop(self) -> Result<(), NetworkProofsError> {
+    pub async fn stop(mut self) -> Result<(), NetworkProofsError> {
         self.handle.stop().await;
-        Ok(self.running.await??)
+        Ok((&mut self.running).await??)
     }
 
     /// Waits until it ends by itself, which it does when its disk fails.
@@ -116,6 +116,12 @@ impl RunningCoordinator {
     /// Why it ended.
     pub async fn ended(&mut self) -> Result<(), NetworkProofsError> {
         Ok((&mut self.running).await??)
+    }
+}
+
+impl Drop for RunningCoordinator {
+    fn drop(&mut self) {
+        self.running.abort();
     }
 }
 

@@ -17,7 +17,10 @@ use joule_l1::{Gas, L1Error, Operator, OperatorAlarm, Refusal, SendError, postin
 use joule_protocol::Native;
 use joule_storage::BatchRecord;
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+};
 
 use crate::{
     Mode, NotCertified, Offer, Policy, ProofRequest, ProofSource, Publisher, Purpose, PurposeError, SettlementStore,
@@ -181,6 +184,8 @@ pub struct Driver<P, Q> {
     standing: watch::Sender<Standing>,
     clock: Arc<dyn Fn() -> u64 + Send + Sync>,
     asked_health_at_s: Option<u64>,
+    /// What publisher and proof source are asked for. Ends with the driver: its answers would reach nobody.
+    asked: JoinSet<()>,
 }
 
 impl<P, Q> std::fmt::Debug for Driver<P, Q> {
@@ -226,6 +231,7 @@ impl<P: Publisher, Q: ProofSource> Driver<P, Q> {
             standing,
             clock: Arc::new(system_clock_s),
             asked_health_at_s: None,
+            asked: JoinSet::new(),
         };
         Ok((driver, Handle { requests: request_sender, standing: standing_receiver }, notice_receiver))
     }
@@ -302,6 +308,11 @@ impl<P: Publisher, Q: ProofSource> Driver<P, Q> {
 
     /// Looks at L1 and acts on it. L1 that cannot be asked is asked again at the next beat.
     async fn look(&mut self) -> Result<(), DriverError> {
+        while let Some(ended) = self.asked.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a question to the committee or to provers ended without an answer");
+            }
+        }
         match self.view().await {
             Ok((view, mut events)) => {
                 let (committed, proven, executed) = (view.rollup.committed, view.rollup.proven, view.rollup.executed);
@@ -392,7 +403,7 @@ impl<P: Publisher, Q: ProofSource> Driver<P, Q> {
         }
         self.asked_health_at_s = Some(now_s);
         let (publisher, answers) = (self.publisher.clone(), self.answers.0.clone());
-        tokio::spawn(async move {
+        self.asked.spawn(async move {
             let is_healthy = publisher.is_healthy().await;
             // The driver may have ended meanwhile.
             let _ = answers.send(Answer::Health { is_healthy }).await;
@@ -497,10 +508,10 @@ impl<P: Publisher, Q: ProofSource> Driver<P, Q> {
         let _ = self.notices.try_send(notice);
     }
 
-    fn gather(&self, number: u64, revert_count: u64) -> Result<(), DriverError> {
+    fn gather(&mut self, number: u64, revert_count: u64) -> Result<(), DriverError> {
         let offer = Offer { batch: self.store.batch(number)?, revert_count };
         let (publisher, answers) = (self.publisher.clone(), self.answers.0.clone());
-        tokio::spawn(async move {
+        self.asked.spawn(async move {
             // The driver may have ended when the answer comes; then it is asked for again by the next.
             let answer = match publisher.publish(offer).await {
                 Ok(certificate) => Answer::Certified { number, revert_count, certificate: Box::new(certificate) },
@@ -515,11 +526,11 @@ impl<P: Publisher, Q: ProofSource> Driver<P, Q> {
         Ok(())
     }
 
-    fn ask_proof(&self, number: u64) -> Result<(), DriverError> {
+    fn ask_proof(&mut self, number: u64) -> Result<(), DriverError> {
         let batch = self.store.batch(number)?;
         let checkpoint = B256::new(batch.checkpoint.hash::<Native>().0);
         let (proofs, answers) = (self.proofs.clone(), self.answers.0.clone());
-        tokio::spawn(async move {
+        self.asked.spawn(async move {
             let answer = match proofs.prove(ProofRequest { batch }).await {
                 Ok(proof) => Answer::Proven { number, checkpoint, proof },
                 Err(error) => {

@@ -26,8 +26,10 @@ use crate::{
 const CACHE_BYTES: usize = 256 << 20;
 /// Memory for records not yet in files, per column family.
 const WRITE_BUFFER_BYTES: usize = 32 << 20;
-/// Blocks whose undo data or records one atomic write drops.
+/// Blocks whose records one atomic write drops.
 const PRUNE_STEP: u64 = 256;
+/// Undo records that one atomic write drops: some milliseconds' worth, because nobody writes a block meanwhile.
+pub const UNDO_STEP_RECORDS: usize = 16_384;
 
 /// A node's disk. Cheap to clone; the clones are the same disk.
 #[derive(Clone, Debug)]
@@ -57,6 +59,19 @@ pub struct Reverted {
     pub head: Checkpoint,
     /// Transactions of the undone blocks, in their order; in the mempool log again if that was asked for.
     pub transactions: Vec<PoolRecord>,
+}
+
+/// What one step dropped of undo data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UndoPruned {
+    /// The earliest block whose state can still be had.
+    pub floor: u64,
+    /// Blocks whose undo data went.
+    pub blocks: u64,
+    /// Records that went.
+    pub records: usize,
+    /// Whether nothing is left to drop up to where it was asked for.
+    pub is_done: bool,
 }
 
 /// Collects what the genesis tree consists of.
@@ -535,39 +550,63 @@ impl Database {
         self.journal_write(&[JournalEdit::Put { space: Space::Proofs, key, value }])
     }
 
-    /// Drops undo data up to `block_number`: the floor moves there, and no earlier state can be had any more.
+    /// Drops undo data up to `block_number`: the floor moves there, and no earlier state can be had any more. In steps, so that blocks are written in between.
     ///
     /// # Errors
     /// `NotExecuted` for a block that L1 has not executed: it may still have to be undone.
     pub fn prune_undo(&self, block_number: u64) -> Result<(), StorageError> {
+        while !self.prune_undo_step(block_number, UNDO_STEP_RECORDS)?.is_done {}
+        Ok(())
+    }
+
+    /// One step of dropping undo data up to `block_number`: the oldest blocks' in one atomic write, as many as have `records_max` records together, and at least one. Whoever writes blocks waits
+    /// no longer than this takes.
+    ///
+    /// The write is not forced to the disk: a crash that loses it leaves the floor where it was and all undo data above it, and the next step drops the same again.
+    ///
+    /// # Errors
+    /// `NotExecuted` for a block that L1 has not executed: it may still have to be undone.
+    pub fn prune_undo_step(&self, block_number: u64, records_max: usize) -> Result<UndoPruned, StorageError> {
         let inner = &*self.inner;
+        let _guard = inner.lock();
         let executed = self.view()?.executed_batch()?.map_or(0, |batch| batch.last_block);
         if block_number > executed {
             return Err(StorageError::NotExecuted { asked: block_number, executed });
         }
-        loop {
-            let _guard = inner.lock();
-            let floor = view::checkpoint(inner, meta::FLOOR)?;
-            let head = view::checkpoint(inner, meta::HEAD)?.block_number;
-            let end = block_number.min(head).min(floor.block_number + PRUNE_STEP);
-            if end <= floor.block_number {
-                return Ok(());
+        let floor = view::checkpoint(inner, meta::FLOOR)?;
+        let head = view::checkpoint(inner, meta::HEAD)?.block_number;
+        let end = block_number.min(head);
+        let mut pruned = UndoPruned { floor: floor.block_number, blocks: 0, records: 0, is_done: true };
+        let mut batch = WriteBatch::default();
+        while pruned.floor < end {
+            let number = pruned.floor + 1;
+            let touched = self.touched(number)?;
+            let records = touched.leaves.len() + touched.nodes.len() + 1;
+            if pruned.blocks > 0 && pruned.records + records > records_max {
+                pruned.is_done = false;
+                break;
             }
-            let mut batch = WriteBatch::default();
-            for number in floor.block_number + 1..=end {
-                let touched = self.touched(number)?;
-                for key in &touched.leaves {
-                    batch.delete_cf(inner.column(Column::LeafHistory), history_key(&key.to_bytes(), number));
-                }
-                for &(height, position) in &touched.nodes {
-                    let key = node_key(height, position);
-                    batch.delete_cf(inner.column(Column::NodeHistory), history_key(&key, number));
-                }
-                batch.delete_cf(inner.column(Column::Undo), number.to_be_bytes());
+            for key in &touched.leaves {
+                batch.delete_cf(inner.column(Column::LeafHistory), history_key(&key.to_bytes(), number));
             }
-            batch.put_cf(inner.column(Column::Meta), meta::FLOOR, self.checkpoint_at(end, &floor)?.encode());
-            inner.write(batch)?;
+            for &(height, position) in &touched.nodes {
+                let key = node_key(height, position);
+                batch.delete_cf(inner.column(Column::NodeHistory), history_key(&key, number));
+            }
+            batch.delete_cf(inner.column(Column::Undo), number.to_be_bytes());
+            pruned = UndoPruned {
+                floor: number,
+                blocks: pruned.blocks + 1,
+                records: pruned.records + records,
+                is_done: true,
+            };
         }
+        if pruned.blocks > 0 {
+            let checkpoint = self.checkpoint_at(pruned.floor, &floor)?;
+            batch.put_cf(inner.column(Column::Meta), meta::FLOOR, checkpoint.encode());
+            inner.rocks.write(batch)?;
+        }
+        Ok(pruned)
     }
 
     /// Drops the records of blocks before `block_number`, their batch data included. The state does not need them; whoever syncs from here does.

@@ -25,7 +25,7 @@ mod store;
 mod view;
 
 pub use bloom::Bloom;
-pub use database::{Database, Reverted};
+pub use database::{Database, Reverted, UNDO_STEP_RECORDS, UndoPruned};
 pub use error::StorageError;
 pub use journal::{JournalEdit, JournalRecord, Space};
 pub use logs::{LOG_BLOCKS_MAX, LOGS_MAX, LogEntry, LogFilter, LogSource};

@@ -218,7 +218,7 @@ pub struct ProofsConfig {
     pub verifier_version: u8,
     /// Where provers find this node, for `network`: addresses like `/ip4/0.0.0.0/udp/7071/quic-v1`.
     pub listen: Vec<String>,
-    /// The largest shape that batches are cut for, for `network`: `small` or `large`.
+    /// The largest shape that batches are cut for, for `network`: `small`, `medium` or `large`.
     pub shape: ProofShape,
     /// How long after its last block a batch should be proven, for `network`, seconds.
     pub within_s: u64,
@@ -240,7 +240,9 @@ pub struct ProofsConfig {
 pub enum ProofShape {
     /// Few payments; provers of little memory.
     Small,
-    /// A full segment.
+    /// A full segment of payments.
+    Medium,
+    /// Any block.
     Large,
 }
 

@@ -19,7 +19,7 @@ use joule_storage::{Database, StorageError};
 use thiserror::Error;
 use tokio::{
     sync::{Notify, broadcast, watch},
-    task::JoinHandle,
+    task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -95,7 +95,7 @@ pub struct RunningFullNode {
     operations: SocketAddr,
     listening: Vec<Multiaddr>,
     stop: CancellationToken,
-    tasks: Vec<JoinHandle<()>>,
+    tasks: JoinSet<()>,
 }
 
 impl RunningFullNode {
@@ -117,7 +117,7 @@ impl RunningFullNode {
         let (l1_views, l1_view) = watch::channel(None);
         let (sequencers, known_sequencers) = watch::channel(None);
 
-        let mut tasks = Vec::new();
+        let mut tasks = JoinSet::new();
         let (mut network, mut from_peers, mut listening) = (None, None, Vec::new());
         if let Some((plan, keys)) = peers {
             let is_listening = !plan.listen.is_empty();
@@ -126,7 +126,7 @@ impl RunningFullNode {
             if is_listening {
                 listening = peers::listening(&handle).await;
             }
-            tasks.push(tokio::spawn(peers::count(handle.clone(), metrics.clone(), stop.clone())));
+            tasks.spawn(peers::count(handle.clone(), metrics.clone(), stop.clone()));
             (network, from_peers) = (Some(handle), Some(receiver));
         }
         let forward = Forward::new(plan.sequencer_rpc.as_deref(), network.clone(), events.clone(), plan.gossip_wait)?;
@@ -157,14 +157,14 @@ impl RunningFullNode {
         let failed_to_listen = |error| FullStartError::Operations { address, error };
         let listener = operations::listen(address).await.map_err(failed_to_listen)?;
         let operations = listener.local_addr().map_err(failed_to_listen)?;
-        tasks.push(tokio::spawn({
+        tasks.spawn({
             let (node, metrics, stop) = (node.clone(), metrics.clone(), stop.clone());
             async move {
                 if let Err(error) = operations::serve(listener, node, metrics, stop).await {
                     tracing::error!(%error, "metrics and health are no longer served");
                 }
             }
-        }));
+        });
 
         let cursor = database.view()?.l1_cursor()?;
         // A block that L1 no longer has is a reorganisation, which following notices.
@@ -187,7 +187,7 @@ impl RunningFullNode {
         let follower = Follower::new(l1.client.clone(), l1.follow, known);
         let requests =
             RequestWatch::new(l1.client.clone(), follower, database.clone(), changed, metrics.clone(), l1.poll);
-        tasks.push(tokio::spawn({
+        tasks.spawn({
             let (stop, failed) = (stop.clone(), failed.clone());
             async move {
                 if let Err(error) = requests.run(stop).await {
@@ -195,7 +195,7 @@ impl RunningFullNode {
                     let _ = failed.set(format!("L1 is no longer followed: {error}"));
                 }
             }
-        }));
+        });
         let settled = Settled {
             watcher: Watcher::new(l1.client, genesis_checkpoint(database.genesis()), l1.follow.confirmations),
             followed: followed.clone(),
@@ -207,11 +207,11 @@ impl RunningFullNode {
             poll: l1.poll,
             metrics: metrics.clone(),
         };
-        tasks.push(tokio::spawn(settled.run(stop.clone())));
-        tasks.push(tokio::spawn(history::run(database.clone(), source.clone(), l1_view, stop.clone())));
+        tasks.spawn(settled.run(stop.clone()));
+        tasks.spawn(history::run(database.clone(), source.clone(), l1_view, stop.clone()));
         if let Some(receiver) = from_peers {
-            tasks.push(tokio::spawn(ask(followed.clone(), source.clone(), wanted.clone(), stop.clone())));
-            tasks.push(tokio::spawn(gossip::run(database, followed, source, wanted, receiver, stop.clone())));
+            tasks.spawn(ask(followed.clone(), source.clone(), wanted.clone(), stop.clone()));
+            tasks.spawn(gossip::run(database, followed, source, wanted, receiver, stop.clone()));
         }
         let rpc = joule_rpc::serve(node.clone(), rpc, limits).await?;
         tracing::info!(rpc = %rpc.address(), %operations, "the full node follows");
@@ -247,11 +247,11 @@ impl RunningFullNode {
     ///
     /// # Errors
     /// A part that panicked.
-    pub async fn stop(self) -> Result<(), FullStartError> {
+    pub async fn stop(mut self) -> Result<(), FullStartError> {
         self.rpc.stop().await;
         self.stop.cancel();
-        for task in self.tasks {
-            task.await?;
+        while let Some(ended) = self.tasks.join_next().await {
+            ended?;
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ use joule_settlement::{DriverConfig, Mode, Notice, ProofSource};
 use joule_storage::Database;
 use joule_tables::shape::Shape;
 use thiserror::Error;
-use tokio::{sync::broadcast, task::JoinHandle, time::MissedTickBehavior};
+use tokio::{sync::broadcast, task::JoinSet, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 pub use keyset::KeysetOnL1Error;
@@ -139,13 +139,14 @@ impl From<OperationsError> for SettlingError {
     }
 }
 
-/// Settlement that runs beside a sequencer. [`Settling::stop`] ends it in order; what is under way then is found again at the next start.
+/// Settlement that runs beside a sequencer. [`Settling::stop`] ends it in order, dropping it as a kill would; what is under way then is found again at the next start.
 #[derive(Debug)]
 pub struct Settling {
     status: Arc<SettlingStatus>,
     provers: Option<CoordinatorHandle>,
     stop: CancellationToken,
-    task: JoinHandle<Result<(), SettlingError>>,
+    /// One task, which ends when this is dropped.
+    task: JoinSet<Result<(), SettlingError>>,
 }
 
 impl Settling {
@@ -185,6 +186,7 @@ impl Settling {
                 is_theirs(verifier.program())?;
                 let shape = match shape {
                     ProofShape::Small => Shape::Small,
+                    ProofShape::Medium => Shape::Medium,
                     ProofShape::Large => Shape::Large,
                 };
                 let rules = Rules::default();
@@ -253,7 +255,8 @@ impl Settling {
         status.follows(operations.handle().standing());
         let stop = CancellationToken::new();
         let provers = coordinator.as_ref().map(|(handle, _)| handle.clone());
-        let task = tokio::spawn(watch(operations, coordinator, status.clone(), metrics, stop.clone()));
+        let mut task = JoinSet::new();
+        task.spawn(watch(operations, coordinator, status.clone(), metrics, stop.clone()));
         Ok(Self { status, provers, stop, task })
     }
 
@@ -271,9 +274,12 @@ impl Settling {
     ///
     /// # Errors
     /// Why settling had ended before.
-    pub async fn stop(self) -> Result<(), SettlingError> {
+    pub async fn stop(mut self) -> Result<(), SettlingError> {
         self.stop.cancel();
-        self.task.await?
+        match self.task.join_next().await {
+            Some(ended) => ended?,
+            None => Ok(()),
+        }
     }
 }
 

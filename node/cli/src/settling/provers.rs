@@ -6,7 +6,7 @@ use joule_prover_scaler::{keda, operations};
 use joule_rpc::Node as _;
 use joule_storage::Database;
 use tokio::{net::TcpListener, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{SettlingError, signer};
 use crate::{ProversPlan, SequencerNode};
@@ -16,7 +16,8 @@ use crate::{ProversPlan, SequencerNode};
 pub struct ProverServices {
     payouts: Option<Payouts>,
     keda: Option<JoinHandle<std::io::Result<()>>>,
-    stop: CancellationToken,
+    /// Cancelled when this is dropped, which ends what listens; payouts end with their own handle.
+    stop: DropGuard,
 }
 
 impl ProverServices {
@@ -30,7 +31,8 @@ impl ProverServices {
         node: &SequencerNode,
         database: Database,
     ) -> Result<Self, SettlingError> {
-        let stop = CancellationToken::new();
+        let token = CancellationToken::new();
+        let stop = token.clone().drop_guard();
         let keda = match plan.keda {
             None => None,
             Some(address) => {
@@ -38,7 +40,7 @@ impl ProverServices {
                 let listener = TcpListener::bind(address).await.map_err(failed)?;
                 // The looking ends when nobody listens.
                 let (snapshots, _) = operations::snapshots(coordinator.clone());
-                Some(tokio::spawn(keda::serve(listener, snapshots, stop.clone())))
+                Some(tokio::spawn(keda::serve(listener, snapshots, token)))
             }
         };
         let payouts = match &plan.payout_key_file {
@@ -66,7 +68,7 @@ impl ProverServices {
     /// # Errors
     /// Why one had ended before.
     pub async fn stop(self) -> Result<(), SettlingError> {
-        self.stop.cancel();
+        self.stop.disarm().cancel();
         if let Some(payouts) = self.payouts {
             payouts.stop().await?;
         }

@@ -7,10 +7,10 @@ use std::{
 };
 
 use joule_protocol::{Hash, Native};
-use joule_storage::{Database, PoolRecord};
+use joule_storage::{Database, PoolRecord, Stage};
 use joule_workload::Chain;
 
-use crate::support::Twin;
+use crate::support::{Twin, batch};
 
 const FOLDER: &str = "JOULE_STORAGE_CRASH_FOLDER";
 
@@ -35,13 +35,34 @@ fn crash_child() {
         println!("\npooled {number}");
         twin.database.commit_block(&block, &changes).expect("writes");
         println!("\ncommitted {number}");
+        prune(&twin, number);
+    }
+}
+
+/// Batches of two blocks, executed one block late, whose undo data goes block by block.
+fn prune(twin: &Twin, head: u64) {
+    let last = twin.database.view().expect("a view").last_batch().expect("reads").map_or(0, |batch| batch.number);
+    for number in last + 1..=head.saturating_sub(1) / 2 {
+        let at = |block: u64| twin.past[block as usize].1;
+        let executed = batch(number, at(2 * number - 2), at(2 * number), Stage::Executed);
+        twin.database.put_batch(&executed).expect("writes");
+    }
+    let executed = twin.database.view().expect("a view").executed_batch().expect("reads");
+    let end = executed.map_or(0, |batch| batch.last_block);
+    loop {
+        let pruned = twin.database.prune_undo_step(end, 1).expect("writes");
+        assert!(pruned.blocks <= 1, "no more than was asked for: {pruned:?}");
+        println!("\npruned {}", pruned.floor);
+        if pruned.is_done {
+            return;
+        }
     }
 }
 
 #[test]
 fn a_killed_process_loses_nothing_it_acknowledged() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (mut committed, mut pooled) = (0, 0);
+    let (mut committed, mut pooled, mut pruned) = (0, 0, 0);
     for round in 0..6 {
         let mut child = Command::new(env::current_exe().expect("this test's binary"))
             .args(["--exact", "crash::crash_child", "--nocapture"])
@@ -61,6 +82,7 @@ fn a_killed_process_loses_nothing_it_acknowledged() {
                 wanted -= 1;
             }
             pooled = number("pooled ").unwrap_or(pooled);
+            pruned = number("pruned ").unwrap_or(pruned);
         }
         child.kill().expect("kills");
         for line in lines {
@@ -75,15 +97,18 @@ fn a_killed_process_loses_nothing_it_acknowledged() {
         assert!(head.block_number == committed || head.block_number == committed + 1, "{head:?} after {committed}");
         let log = view.pool_all().expect("reads");
         assert!(log.iter().any(|record| record.arrival == pooled), "the mempool log has lost {pooled}");
-        // The whole state hashes to the head's root, and all of it can be undone.
+        let floor = view.floor().block_number;
+        assert!(floor >= pruned && floor <= head.block_number, "the floor is {floor}, after {pruned} was reported");
+        // The whole state hashes to the head's root, and all of it can be undone down to the floor, however far pruning had come.
         let mut bytes = Vec::new();
         view.snapshot(head.block_number, &mut bytes).expect("a snapshot");
         let elsewhere = tempfile::tempdir().expect("a folder");
         Database::restore(elsewhere.path(), &Chain::test_genesis(), &head.hash::<Native>(), &mut &*bytes)
             .expect("the state is the head's");
-        for number in 0..=head.block_number {
+        for number in floor..=head.block_number {
             let checkpoint = view.checkpoint(number).expect("reads").expect("kept");
             assert_eq!(view.tree_at(number).expect("undo data").root(), checkpoint.state_root);
         }
+        assert!(floor == 0 || view.tree_at(floor - 1).is_err(), "what is pruned is refused, not made up");
     }
 }

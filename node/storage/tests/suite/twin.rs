@@ -56,7 +56,8 @@ proptest! {
                         let (parent, checkpoint) = (twin.past[floor as usize].1, twin.past[target as usize].1);
                         twin.database.put_batch(&batch(batches + 1, parent, checkpoint, Stage::Executed)).unwrap();
                         batches += 1;
-                        twin.database.prune_undo(target).unwrap();
+                        let records_max = [1, 50, 100_000][target as usize % 3];
+                        while !twin.database.prune_undo_step(target, records_max).unwrap().is_done {}
                         twin.database.prune_blocks(target).unwrap();
                     }
                 }
@@ -207,7 +208,14 @@ fn batches_follow_each_other_and_their_stages() {
     assert_eq!(heads(), (Some(1), Some(1)));
 
     assert!(matches!(database.prune_undo(3), Err(StorageError::NotExecuted { asked: 3, executed: 2 })));
-    database.prune_undo(2).unwrap();
+    // A step has one block at least, however little it may take, and no more than it may take otherwise.
+    assert!(matches!(database.prune_undo_step(3, 1), Err(StorageError::NotExecuted { asked: 3, executed: 2 })));
+    let step = database.prune_undo_step(2, 1).unwrap();
+    assert_eq!((step.floor, step.blocks, step.is_done), (1, 1, false));
+    let step = database.prune_undo_step(2, usize::MAX).unwrap();
+    assert_eq!((step.floor, step.blocks, step.is_done), (2, 1, true));
+    let step = database.prune_undo_step(2, 1).unwrap();
+    assert_eq!((step.floor, step.blocks, step.records, step.is_done), (2, 0, 0, true));
     assert!(matches!(database.prune_blocks(3), Err(StorageError::OutsideWindow { .. })));
     database.revert_to(2, false).unwrap();
     assert_eq!((of(2), of(3)), (Some(1), None));
