@@ -1,4 +1,4 @@
-//! Proves a loop in the small or large shape and says what it took.
+//! Proves a loop in the small, medium or large shape and says what it took.
 //!
 //! ```text
 //! cargo run -p joule-tables --example prove
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     fmt().with_env_filter(EnvFilter::from_default_env()).with_span_events(FmtSpan::CLOSE).init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let is_given = |name: &str| arguments.iter().any(|argument| argument == name);
-    let shape = if is_given("large") { Shape::Large } else { Shape::Small };
+    let shape = Shape::ALL.into_iter().find(|shape| is_given(shape.as_str())).unwrap_or(Shape::Small);
     let profile = if is_given("proven") { Profile::Proven } else { Profile::Fast };
 
     let image = looping(shape.height(TableName::Cpu));

@@ -95,7 +95,7 @@ impl Proof {
         if magic != MAGIC {
             return Err(DecodeError::NoProof);
         }
-        let shape = [Shape::Tiny, Shape::Small, Shape::Large]
+        let shape = Shape::KNOWN
             .into_iter()
             .find(|&shape| shape as u8 == numbers[0])
             .ok_or(DecodeError::Unknown { what: "shape", got: numbers[0] })?;

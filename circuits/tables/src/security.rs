@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn proven_means_a_hundred_bits_in_every_term() {
-        for shape in [Shape::Tiny, Shape::Small, Shape::Large] {
+        for shape in Shape::KNOWN {
             let proven = budget(shape, Profile::Proven);
             assert!(proven.terms.iter().all(|term| term.bits >= 100.0), "{shape}: {:?}", proven.terms);
             // What `fast` gives is said, not hoped for.
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn plonky3_agrees() {
-        for shape in [Shape::Tiny, Shape::Small, Shape::Large] {
+        for shape in Shape::KNOWN {
             for profile in Profile::ALL {
                 let own = budget(shape, profile).bits();
                 let theirs = plonky3_report(shape, profile).udr.security_bits();

@@ -32,13 +32,18 @@ pub enum Shape {
     Tiny,
     /// For a batch of few payments.
     Small,
-    /// For a full segment.
+    /// For a full segment of mixed payments, which costs the fewest cells a payment in it.
+    Medium,
+    /// For a block as full of the worst calls as its limits allow.
     Large,
 }
 
 impl Shape {
     /// Every shape that a deployed program is proven in, in order of size. The program hash covers these.
-    pub const ALL: [Self; 2] = [Self::Small, Self::Large];
+    pub const ALL: [Self; 3] = [Self::Small, Self::Medium, Self::Large];
+
+    /// Every shape that a proof can be in, that of tests included, in order of size.
+    pub const KNOWN: [Self; 4] = [Self::Tiny, Self::Small, Self::Medium, Self::Large];
 
     /// Its name.
     #[must_use]
@@ -46,14 +51,14 @@ impl Shape {
         match self {
             Self::Tiny => "tiny",
             Self::Small => "small",
+            Self::Medium => "medium",
             Self::Large => "large",
         }
     }
 
     /// The base-two logarithm of a table's height.
     ///
-    /// Fitted with `joule-prover bench tables`, which prints how full each table is: mixed payments fill signatures first, at 20 in the small
-    /// shape and at 84 in the large one, and nothing else holds much more. Few distinct heights are used, and what stands at one
+    /// Fitted with `joule-prover bench tables`, which prints how full each table is. Few distinct heights are used, and what stands at one
     /// height is hashed together, so a table that is narrow or nearly empty stands with its neighbours.
     #[must_use]
     pub const fn height_bits(self, table: TableName) -> usize {
@@ -75,6 +80,13 @@ impl Shape {
             // The widest table, so it is as low as it can be: 170 permutations.
             (Self::Small, Keccak | Transfer) => 13,
             (Self::Small, Permutation | Sponge | Tree | Quotient | Output) => 13,
+
+            // Fitted to 64 mixed payments and no more: the cpu's height is what counts most, and the large one would be half empty.
+            (Self::Medium, Cpu) => 19,
+            (Self::Medium, Bitwise | Narrow | Product | Curve) => 16,
+            // Payments share what they open and write, and take half of the rows that one sort of call alone does.
+            (Self::Medium, Keccak | Transfer | Memory) => 15,
+            (Self::Medium, Permutation | Sponge | Tree | Quotient | Output) => 13,
 
             // A block can be as full as its limits allow, and must have a proof: one full of the worst calls of each kind (`joule_workload::Extreme`)
             // fits. Measured at 120 transfers' gas: cpu 945,000, bitwise 97,000, narrow 86,000, product 95,000, memory 39,000, transfer 28,500,
@@ -154,7 +166,7 @@ mod tests {
     /// Gaps between timestamps are checked to be below 2^32, and no clock of any row may be above.
     #[test]
     fn the_clock_fits_every_shape() {
-        for shape in [Shape::Tiny, Shape::Small, Shape::Large] {
+        for shape in Shape::KNOWN {
             let rows = shape.height(TableName::Cpu) as u64;
             assert!(u64::from(CLOCK_START) + u64::from(CLOCK_STRIDE) * rows < 1 << 32, "{shape}");
         }
@@ -162,8 +174,9 @@ mod tests {
 
     #[test]
     fn shapes_are_in_order_of_size() {
-        for pair in [Shape::Tiny, Shape::Small, Shape::Large].windows(2) {
+        for pair in Shape::KNOWN.windows(2) {
             assert!(TableName::ALL.iter().all(|&table| pair[0].height(table) <= pair[1].height(table)));
         }
+        assert_eq!(Shape::KNOWN[1..], Shape::ALL);
     }
 }

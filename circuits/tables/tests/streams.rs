@@ -90,7 +90,7 @@ fn what_does_not_fit_is_refused_with_the_table_that_is_too_low() {
     let expected = TraceError::TooManyRows { table: "cpu", rows: long.cycles.len() + 2, height: CPU_HEIGHT };
     let rows = RowCounts::of(image, &long);
     assert_eq!(rows.check(Shape::Small), Err(expected.clone()));
-    assert_eq!(Shape::for_rows(&rows), Some(Shape::Large));
+    assert_eq!(Shape::for_rows(&rows), Some(Shape::Medium));
     let tables = Shape::Small.tables(image).unwrap();
     assert_eq!(Witness::new(Shape::Small, &tables, image, &long).unwrap_err(), expected);
 }

@@ -31,17 +31,20 @@ use crate::{
 pub(crate) enum ShapeChoice {
     /// Some 16 payments.
     Small,
-    /// Some 84 payments.
+    /// Some 64 payments.
+    Medium,
+    /// Any block.
     Large,
 }
 
 impl ShapeChoice {
-    pub(crate) const ALL: [Self; 2] = [Self::Small, Self::Large];
+    pub(crate) const ALL: [Self; 3] = [Self::Small, Self::Medium, Self::Large];
 
     /// What it is called on the command line.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Small => "small",
+            Self::Medium => "medium",
             Self::Large => "large",
         }
     }
@@ -50,7 +53,8 @@ impl ShapeChoice {
     pub(crate) const fn number(self) -> u8 {
         match self {
             Self::Small => 0,
-            Self::Large => 1,
+            Self::Medium => 1,
+            Self::Large => 2,
         }
     }
 
@@ -58,7 +62,9 @@ impl ShapeChoice {
     const fn payments(self) -> u32 {
         match self {
             Self::Small => 2,
-            Self::Large => 40,
+            Self::Medium => 40,
+            // More than the medium shape holds, fewer than the signatures that the large one does.
+            Self::Large => 80,
         }
     }
 }
@@ -119,7 +125,7 @@ impl Calibration {
 
 Examples:
   joule-prover calibrate
-  joule-prover calibrate --shapes small,large --json")]
+  joule-prover calibrate --shapes small,medium --json")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     folder: FolderOption,

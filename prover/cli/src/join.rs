@@ -129,6 +129,7 @@ pub(crate) fn address(text: &str) -> Result<Address, String> {
 pub(crate) const fn memory_of(kind: TaskKind, shape: ShapeChoice) -> u64 {
     match (kind, shape) {
         (TaskKind::Segment, ShapeChoice::Large) => 10_500,
+        (TaskKind::Segment, ShapeChoice::Medium) => 8_000,
         (TaskKind::Segment, ShapeChoice::Small) => 4_500,
         (TaskKind::Merge, _) => 3_000,
         (TaskKind::Wrap, _) => 4_500,
@@ -139,6 +140,7 @@ pub(crate) const fn memory_of(kind: TaskKind, shape: ShapeChoice) -> u64 {
 const fn cautious_milliseconds(kind: TaskKind, shape: u8) -> u32 {
     match (kind, shape) {
         (TaskKind::Segment, 0) => 120_000,
+        (TaskKind::Segment, 1) => 250_000,
         (TaskKind::Segment, _) => 400_000,
         (TaskKind::Merge, _) => 30_000,
         (TaskKind::Wrap, _) => 180_000,
@@ -169,11 +171,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let fits = fitting(memory, &arguments.shapes, &kinds);
     ensure!(
         !fits.is_empty(),
-        "no task that was asked for fits {memory} MiB: a merge takes {} MiB, a small segment {}, a wrap {}, a large segment {}. \
+        "no task that was asked for fits {memory} MiB: a merge takes {} MiB, a small segment {}, a wrap {}, a medium segment {}, a large one {}. \
          Free some memory, say --memory if more is free, or ask for less with --shapes and --kinds",
         memory_of(TaskKind::Merge, ShapeChoice::Small),
         memory_of(TaskKind::Segment, ShapeChoice::Small),
         memory_of(TaskKind::Wrap, ShapeChoice::Small),
+        memory_of(TaskKind::Segment, ShapeChoice::Medium),
         memory_of(TaskKind::Segment, ShapeChoice::Large)
     );
     let measured = arguments.calibration.as_ref().unwrap_or(&folder);
@@ -508,7 +511,8 @@ mod tests {
     fn a_machine_does_what_fits_it() {
         assert!(fitting(2_000, &[], &[]).is_empty());
         assert_eq!(fitting(3_500, &[], &[]), [(TaskKind::Merge, ShapeChoice::Small)]);
-        assert_eq!(fitting(20_000, &[], &[]).len(), 4);
+        assert_eq!(fitting(20_000, &[], &[]).len(), 5);
+        assert_eq!(fitting(9_000, &[], &[]).len(), 4);
         assert_eq!(
             fitting(20_000, &[ShapeChoice::Small], &[TaskKind::Segment]),
             [(TaskKind::Segment, ShapeChoice::Small)]

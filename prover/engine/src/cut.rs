@@ -1,9 +1,12 @@
 //! Cutting a batch into segments.
 //!
-//! A segment is a run of whole blocks that one table proof covers, so its rows must fit a shape; and because every segment costs the same circuits whatever is in it, the
-//! fewer the better. Each block is run alone once and its rows counted. Blocks are then taken greedily while the sum of their rows fits the largest shape; a sum overstates
-//! a segment, since each lone run starts the program and ends it, so where the sum no longer fits the segment itself is run, and what that shows to be left is
-//! filled up. What comes out has been run as it is: the rows are those that its proof will have.
+//! A segment is a run of whole blocks that one table proof covers, so its rows must fit a shape, whose cells are proven however full they are. Each block is run alone once and
+//! its rows counted. Each shape is then filled: blocks are taken greedily while the sum of their rows fits; a sum overstates a segment, since each lone run starts the
+//! program and ends it, so where the sum no longer fits the segment itself is run, and what that shows to be left is filled up. Of the shapes so filled that one is taken
+//! which makes the batch cheapest, and what comes out has been run as it is: the rows are those that its proof will have.
+//!
+//! Full blocks of mixed payments fill the medium shape at the fewest cells a payment. The large one is for a block that fits no other, for a rest that just fits it, and for
+//! blocks of so few payments that the cpu is all that fills up.
 //!
 //! The chain's limits are such that a block alone always fits (`joule_protocol::limits`); if one does not, the error names the table.
 
@@ -12,7 +15,12 @@ use std::ops::Range;
 use joule_kernel::{BlockInput, write_input};
 use joule_machine::{Abort, Image, Limits, Outcome, record};
 use joule_protocol::{Checkpoint, Digest, Native, limits::SEGMENT_BLOCKS_MAX, limits::TREE_DEPTH};
-use joule_tables::{rows::RowCounts, shape::Shape, table::TableName};
+use joule_tables::{
+    inventory::{TableInventory, inventory},
+    rows::RowCounts,
+    shape::Shape,
+    table::TableName,
+};
 use thiserror::Error;
 
 use crate::SegmentInput;
@@ -120,6 +128,38 @@ struct Measured {
     input: SegmentInput,
 }
 
+/// What every segment costs beside its cells, in cells of the same processor time: its circuit, the lift and half a merge take some 18 s of a core, in which tables of
+/// 40 million cells are proven. In `proven` it is thrice that, so there fewer and larger segments would be slightly better.
+const SEGMENT_CELLS: u64 = 40_000_000;
+
+/// What a segment in a shape costs, in cells: those of its tables, and as many as its circuits take the time of.
+#[must_use]
+pub fn cost_cells(shape: Shape) -> u64 {
+    SEGMENT_CELLS + inventory(shape).iter().map(TableInventory::cells).sum::<usize>() as u64
+}
+
+/// A shape filled with the blocks from some position on.
+struct Filled {
+    end: usize,
+    shape: Shape,
+    cost: u64,
+    /// Rows of the cpu that the blocks take one by one: how much of the batch is done with it.
+    work: u64,
+    measured: Measured,
+}
+
+impl Filled {
+    /// What a batch costs at least that goes on with this one, when what is left costs as much a row as `cheapest` does, and no less than a segment does.
+    fn with_rest(&self, rest: u64, cheapest: &Self, cost_min: u64) -> u64 {
+        let rest = rest.saturating_sub(self.work);
+        if rest == 0 {
+            return self.cost;
+        }
+        let evenly = u128::from(rest) * u128::from(cheapest.cost) / u128::from(cheapest.work.max(1));
+        self.cost.saturating_add(u64::try_from(evenly).unwrap_or(u64::MAX).max(cost_min))
+    }
+}
+
 /// Cuts batches of one program for a set of shapes.
 #[derive(Clone, Copy, Debug)]
 pub struct Cutter<'a> {
@@ -134,9 +174,9 @@ impl<'a> Cutter<'a> {
         Self { image, shapes }
     }
 
-    /// Cuts the blocks of a batch that leads to `to` into as few segments as it finds, each within the largest shape.
+    /// Cuts the blocks of a batch that leads to `to` into segments that together cost as little as it finds, each within the largest shape.
     ///
-    /// Runs each block alone once and each segment once or a few times: seconds where proving takes minutes.
+    /// Runs each block alone once and each segment once or a few times for every shape: seconds where proving takes minutes.
     ///
     /// # Errors
     /// [`CutError`].
@@ -148,12 +188,11 @@ impl<'a> Cutter<'a> {
         let batch = Batch { image: self.image, chain_id, blocks, to };
         let alone = (0..blocks.len()).map(|position| batch.block(position, largest));
         let alone = alone.collect::<Result<Vec<_>, _>>()?;
+        let costs: Vec<(Shape, u64)> = self.shapes.iter().map(|&shape| (shape, cost_cells(shape))).collect();
         let mut segments = Vec::new();
         let mut start = 0;
         while start < blocks.len() {
-            let (end, measured) = batch.fill(start, &alone, largest)?;
-            let fits = |shape: &&Shape| RowSum::of(&measured.rows).fits(**shape);
-            let shape = *self.shapes.iter().find(fits).expect("what was filled fits the largest");
+            let Filled { end, shape, measured, .. } = batch.cheapest(start, &alone, &costs)?;
             let Measured { rows, cycles, input } = measured;
             segments.push(Segment { blocks: start..end, shape, rows, cycles, input });
             start = end;
@@ -182,13 +221,36 @@ impl Batch<'_> {
         }
     }
 
+    /// The segment from `start` on with which the rest of the batch is cheapest.
+    fn cheapest(&self, start: usize, alone: &[RowCounts], costs: &[(Shape, u64)]) -> Result<Filled, CutError> {
+        let work = |blocks: &[RowCounts]| blocks.iter().map(|rows| rows.of_table(TableName::Cpu) as u64).sum();
+        let mut filled: Vec<Filled> = Vec::with_capacity(costs.len());
+        for &(shape, cost) in costs.iter().filter(|(shape, _)| RowSum::of(&alone[start]).fits(*shape)) {
+            let (end, measured) = self.fill(start, alone, shape)?;
+            filled.push(Filled { end, shape, cost, work: work(&alone[start..end]), measured });
+            // A larger shape holds no more than everything.
+            if end == self.blocks.len() {
+                break;
+            }
+        }
+        let rest: u64 = work(&alone[start..]);
+        let cost_min = costs.iter().map(|(_, cost)| *cost).min().unwrap_or(0);
+        let per_row = |one: &&Filled, other: &&Filled| {
+            (u128::from(one.cost) * u128::from(other.work)).cmp(&(u128::from(other.cost) * u128::from(one.work)))
+        };
+        let cheapest = filled.iter().min_by(per_row).expect("every block fits the largest shape");
+        let totals: Vec<u64> = filled.iter().map(|one| one.with_rest(rest, cheapest, cost_min)).collect();
+        let position = (0..totals.len()).min_by_key(|&position| totals[position]).expect("there is one");
+        Ok(filled.swap_remove(position))
+    }
+
     /// Takes blocks from `start` on while they fit; returns the end, and what the segment takes.
-    fn fill(&self, start: usize, alone: &[RowCounts], largest: Shape) -> Result<(usize, Measured), CutError> {
+    fn fill(&self, start: usize, alone: &[RowCounts], shape: Shape) -> Result<(usize, Measured), CutError> {
         let limit = self.blocks.len().min(start + SEGMENT_BLOCKS_MAX);
         let mut end = start + 1;
         let mut sum = RowSum::of(&alone[start]);
         loop {
-            while end < limit && sum.with(&alone[end]).fits(largest) {
+            while end < limit && sum.with(&alone[end]).fits(shape) {
                 sum = sum.with(&alone[end]);
                 end += 1;
             }
@@ -196,13 +258,13 @@ impl Batch<'_> {
             // alone has been run, and fits.
             let mut measured = self.measure(start..end)?;
             let mut is_over = false;
-            while end > start + 1 && !RowSum::of(&measured.rows).fits(largest) {
+            while end > start + 1 && !RowSum::of(&measured.rows).fits(shape) {
                 is_over = true;
                 end -= 1;
                 measured = self.measure(start..end)?;
             }
             sum = RowSum::of(&measured.rows);
-            if is_over || end == limit || !sum.with(&alone[end]).fits(largest) {
+            if is_over || end == limit || !sum.with(&alone[end]).fits(shape) {
                 return Ok((end, measured));
             }
         }

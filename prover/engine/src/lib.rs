@@ -23,7 +23,7 @@ mod wire;
 
 pub use artefact::{ArtefactError, ArtefactStore};
 pub use batch::{BatchProof, Step, batch_context};
-pub use cut::{Block, CutError, Cutter, Segment};
+pub use cut::{Block, CutError, Cutter, Segment, cost_cells};
 pub use engine::{CircuitGates, Engine, EngineError, SegmentInput, TableArtefact, description};
 pub use joule_recursion::profile::Profile;
 pub use keys::{CacheFolder, CacheFolderError};

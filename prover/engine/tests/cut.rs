@@ -3,7 +3,7 @@
 use joule_kernel::{BlockInput, BlockWitness};
 use joule_machine::{Limits, kernel_image, record, run};
 use joule_protocol::{Checkpoint, Digest, Native, limits::TREE_DEPTH};
-use joule_prover_engine::{Block, CutError, Cutter, Segment};
+use joule_prover_engine::{Block, CutError, Cutter, Segment, cost_cells};
 use joule_state::{BlockItems, MemoryStore, StateTree, witness_block};
 use joule_tables::{rows::RowCounts, shape::Shape, table::TableName};
 use joule_workload::{Chain, Chaos, Extreme, GENESIS_SECONDS, Item, Population, payments};
@@ -179,6 +179,25 @@ fn a_small_batch_takes_the_small_shape() {
     let segments = stream.cut(&Shape::ALL).unwrap();
     assert_eq!(segments.len(), 1);
     assert_eq!(segments[0].shape, Shape::Small);
+}
+
+/// No shape alone would be cheaper, whatever the blocks are like; and nothing stands in a larger shape than it needs.
+#[test]
+fn batches_are_cut_for_what_costs_least() {
+    let cost = |segments: &[Segment]| segments.iter().map(|segment| cost_cells(segment.shape)).sum::<u64>();
+    for block in [4, 16] {
+        let stream = Stream::payments(112, block);
+        let segments = stream.cut(&Shape::ALL).unwrap();
+        check(&stream, &segments);
+        for shape in Shape::ALL {
+            let alone = stream.cut(&[shape]).unwrap();
+            assert!(cost(&segments) <= cost(&alone), "{shape} alone costs less, in blocks of {block}");
+        }
+        for segment in &segments {
+            let mut smaller = Shape::ALL.into_iter().take_while(|shape| *shape != segment.shape);
+            assert!(smaller.all(|shape| segment.rows.check(shape).is_err()));
+        }
+    }
 }
 
 /// The protocol's limits keep every block provable: full blocks of each sort of call fit the largest shape.

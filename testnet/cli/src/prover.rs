@@ -32,9 +32,10 @@ const IDLE: Duration = Duration::from_secs(60);
 /// Failures in a row after which a prover claims no more.
 const FAILURES_MAX: u32 = 3;
 /// What a prover says a task takes it, milliseconds: generous for two cores that several provers share. Whoever joins a real network calibrates (`joule-prover join`).
-const ABILITIES: [Ability; 4] = [
+const ABILITIES: [Ability; 5] = [
     Ability { kind: TaskKind::Segment, shape: 0, milliseconds: 120_000 },
-    Ability { kind: TaskKind::Segment, shape: 1, milliseconds: 400_000 },
+    Ability { kind: TaskKind::Segment, shape: 1, milliseconds: 250_000 },
+    Ability { kind: TaskKind::Segment, shape: 2, milliseconds: 400_000 },
     Ability { kind: TaskKind::Merge, shape: 0, milliseconds: 30_000 },
     Ability { kind: TaskKind::Wrap, shape: 0, milliseconds: 180_000 },
 ];
@@ -60,7 +61,7 @@ pub(crate) struct Arguments {
     /// Which proofs.
     #[arg(long, value_enum)]
     profile: ProfileChoice,
-    /// Take segments of the largest shape, too.
+    /// Take segments of the larger shapes, too.
     #[arg(long)]
     large: bool,
 }
