@@ -10,6 +10,7 @@ use crate::{
     devices::checked_total,
     openings,
     plan::{Plan, signed_by},
+    transaction::Caller,
 };
 
 /// Opens a channel; the value is its deposit.
@@ -105,15 +106,33 @@ pub(crate) fn redeem<C: Crypto>(
     Ok(Plan::new(event).write(slot, Object::Channel(channel)).credit(channel.payee, amount))
 }
 
-/// Starts the closing delay of the caller's channel.
+/// Starts the closing delay of the caller's channel, without its payee: by a forced call alone.
 ///
-/// Rejects: `ChannelNotFound`, `ChannelNotOpen`.
+/// Rejects: `CloseNotForced`, `ChannelNotFound`, `ChannelNotOpen`.
+///
+/// **Why forced.** The delay is the payee's: in it the last vouchers redeem. L1 bounds a block's time from above alone. Were a signed close enough, then after the
+/// chain has stood still for longer than the delay, whoever makes the next batch could date a close at the time of the last block and finalise in a block dated now: the payee
+/// would learn of the close from the batch that ends the channel. A request is on L1 for everybody to see before a block can hold it, and no block that holds it is dated before
+/// it (`TimeRunsBackwards`). So, however blocks are dated,
+///
+/// * the closing time is at least the request's L1 time plus the delay, and L1 takes no batch with the finalisation before that, less the skew that it grants block times;
+/// * a payee that forces its last voucher through L1 sooner than that by what a forced call may take at most (the queue's expiry, and the time that proven batches delay a freeze)
+///   has it redeemed before the finalisation, or the chain can be frozen before it; then the voucher is shown in the escape, which takes it while the channel is closing too.
+///   Deployment refuses a delay that is not longer than all three together.
+///
+/// **Why counted from the block.** Its time is the later of the two. A request waits in the queue, and may name a channel that does not exist yet: counted from the request, a client
+/// and an operator who wait together could open the channel when most of the delay is over. Counted from the block, a payee that has seen a block executed on L1 has the
+/// whole delay from that block's time, whatever waited in the queue then. A client waits for longer only as long as its request does.
 pub(crate) fn close(
     state: &mut impl Openings,
     environment: &Environment,
-    client: &Address,
+    caller: &Caller<'_>,
     client_nonce: u64,
 ) -> Result<Plan, Stop> {
+    if !caller.is_forced {
+        return Err(Rejection::CloseNotForced {}.into());
+    }
+    let client = caller.address;
     let (slot, mut channel) = find_open(state, client, client_nonce)?;
     channel.status = ChannelStatus::Closing;
     channel.closing_time = environment.timestamp.saturating_add(environment.chain.channel_close_seconds);
@@ -131,21 +150,26 @@ fn end(slot: Slot, mut channel: Channel, client: &Address, client_nonce: u64) ->
 }
 
 /// Closes the caller's channel at once with the payee's consent, which names what it has been paid: consent given before a redemption
-/// does not close the channel after it, and the other way round.
+/// does not close the channel after it, and the other way round. It ends with its deadline, so that a payee that goes on taking vouchers after
+/// it has agreed is not held to it for ever. The deadline is in block time: consent is dead for certain when a block dated after it is executed.
 ///
-/// Rejects: `ChannelNotFound`, `ChannelClosed`, `BadSignature`, `WrongSigner`.
+/// Rejects: `ChannelNotFound`, `ChannelClosed`, `ConsentExpired`, `BadSignature`, `WrongSigner`.
 pub(crate) fn close_together<C: Crypto>(
     state: &mut impl Openings,
     environment: &Environment,
     client: &Address,
     client_nonce: u64,
+    deadline: u64,
     signature: Option<&Signature>,
 ) -> Result<Plan, Stop> {
     let (slot, channel) = find(state, client, client_nonce)?;
     if channel.status == ChannelStatus::Closed {
         return Err(Rejection::ChannelClosed {}.into());
     }
-    let statement = ChannelClose { client: *client, client_nonce, payee: channel.payee, paid: channel.paid };
+    if environment.timestamp > deadline {
+        return Err(Rejection::ConsentExpired { deadline, now: environment.timestamp }.into());
+    }
+    let statement = ChannelClose { client: *client, client_nonce, payee: channel.payee, paid: channel.paid, deadline };
     signed_by::<C>(&environment.channels_domain::<C>(), &statement.struct_hash::<C>(), signature, &channel.payee)?;
     Ok(end(slot, channel, client, client_nonce))
 }

@@ -96,7 +96,7 @@ fn forced_call<C: Crypto>(
     let slot = block.state.open(&Key::account(&request.sender))?;
     let before = account(block.state, slot);
     let balance = afford(before.balance, request.amount)?;
-    let caller = Caller { address: &request.sender, nonce: before.nonce, value: request.amount };
+    let caller = Caller { address: &request.sender, nonce: before.nonce, value: request.amount, is_forced: true };
     let index = block.message_index();
     let plan = plan::<C>(block.state, &block.environment, &caller, &request.to, kind, &request.data, index)?;
     // A nonce counts what was executed: it cannot reach 2^64.

@@ -22,6 +22,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) nonce: u64,
     /// Base token sent along; the caller has it.
     pub(crate) value: Amount,
+    /// Whether the call came through L1's queue, where everybody saw it before a block could hold it.
+    pub(crate) is_forced: bool,
 }
 
 /// Executes a signed transaction; see [`BlockExecutor::transaction`].
@@ -66,7 +68,7 @@ pub(crate) fn execute<C: Crypto>(
         afford(before.balance, envelope.value + fee)?;
     }
 
-    let caller = Caller { address: &sender, nonce: envelope.nonce, value: envelope.value };
+    let caller = Caller { address: &sender, nonce: envelope.nonce, value: envelope.value, is_forced: false };
     let index = block.message_index();
     let planned = plan::<C>(block.state, &block.environment, &caller, &envelope.to, kind, envelope.data, index);
     let outcome = match planned {
@@ -154,9 +156,9 @@ pub(crate) fn plan<C: Crypto>(
         Call::RedeemVoucher { voucher, signature } => {
             channels::redeem::<C>(state, environment, &voucher, signature.as_ref())
         }
-        Call::CloseChannel { client_nonce } => channels::close(state, environment, address, client_nonce),
-        Call::CloseChannelTogether { client_nonce, payee_signature } => {
-            channels::close_together::<C>(state, environment, address, client_nonce, payee_signature.as_ref())
+        Call::CloseChannel { client_nonce } => channels::close(state, environment, caller, client_nonce),
+        Call::CloseChannelTogether { client_nonce, deadline, payee_signature } => {
+            channels::close_together::<C>(state, environment, address, client_nonce, deadline, payee_signature.as_ref())
         }
         Call::FinaliseChannel { client, client_nonce } => channels::finalise(state, environment, &client, client_nonce),
         Call::Withdraw { l1_recipient, amount } => {

@@ -1,11 +1,11 @@
 //! Blocks as full as their limits allow: the limits hold, and nothing but them keeps a call out.
 
-use joule_kernel::NotExecuted;
+use joule_kernel::{NotExecuted, Outcome};
 use joule_protocol::{
-    CallKind, Envelope, PriorityKind, PriorityRequest, SystemContract, chunk_bytes_of, gas_of,
+    CallKind, Envelope, PriorityKind, PriorityRequest, Rejection, SystemContract, chunk_bytes_of, gas_of,
     limits::{
-        BLOCK_BYTES_MAX, BLOCK_GAS_MAX, BLOCK_SIGNATURES_MAX, BLOCK_TRANSACTIONS_MAX, BLOCK_WITHDRAWALS_MAX,
-        CHUNK_BYTES_MAX,
+        BLOCK_BYTES_MAX, BLOCK_GAS_MAX, BLOCK_PRIORITY_MAX, BLOCK_SIGNATURES_MAX, BLOCK_TRANSACTIONS_MAX,
+        BLOCK_WITHDRAWALS_MAX, CHUNK_BYTES_MAX,
     },
     signatures_of,
 };
@@ -20,7 +20,8 @@ fn full_block(extreme: Extreme) -> ExecutedBlock {
     for offer in &blocks.setup {
         let block = chain.block(now, BASE_FEE, &offer.requests, &offer.transactions).unwrap();
         assert!(block.refused.is_empty(), "{extreme:?}: {:?}", block.refused);
-        assert!(block.transactions.iter().all(|done| done.outcome.code() == 0), "{extreme:?}");
+        let outcomes = block.requests.iter().copied().chain(block.transactions.iter().map(|done| done.outcome));
+        assert!(outcomes.into_iter().all(|outcome| outcome == Outcome::Applied), "{extreme:?}");
     }
     chain.block(blocks.full_timestamp, BASE_FEE, &blocks.full.requests, &blocks.full.transactions).unwrap()
 }
@@ -77,6 +78,16 @@ fn every_kind_of_call_has_its_block() {
     for kind in CallKind::ALL {
         assert!(Extreme::ALL.iter().any(|extreme| extreme.kind() == *kind), "{kind:?}");
     }
+}
+
+/// Forced closes are as many as a block takes requests; the signed ones after them are rejected.
+#[test]
+fn closings_are_forced() {
+    let block = full_block(Extreme::Closings);
+    assert_eq!(block.requests, [Outcome::Applied; BLOCK_PRIORITY_MAX]);
+    let rejected = Outcome::Rejected(Rejection::CloseNotForced {});
+    assert!(!block.transactions.is_empty());
+    assert!(block.transactions.iter().all(|done| done.outcome == rejected));
 }
 
 /// Forced withdrawals are cheaper than others, and a block is full of both as the limit says.

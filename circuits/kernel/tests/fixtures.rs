@@ -258,6 +258,7 @@ fn digest_of(case: &Value) -> (Domain, Hash, Hash) {
             client_nonce: client_nonce(),
             payee: address(message, "payee"),
             paid: number(message, "paid"),
+            deadline: number(message, "deadline"),
         }
         .struct_hash::<Native>(),
         "DeviceConsent" => DeviceConsent { device: address(message, "device"), owner: address(message, "owner") }

@@ -129,7 +129,7 @@ mirrored_structs! {
     }
     IDevices DeviceConsent { device: device, owner: owner }
     IChannels Voucher { client: client, client_nonce: clientNonce, payee: payee, cumulative: cumulative }
-    IChannels ChannelClose { client: client, client_nonce: clientNonce, payee: payee, paid: paid }
+    IChannels ChannelClose { client: client, client_nonce: clientNonce, payee: payee, paid: paid, deadline: deadline }
 }
 
 /// For an enum whose variants are declared in Solidity: one of each variant with random values, and what the other implementation encodes for a value. The match
@@ -184,7 +184,9 @@ mirrored_variants! {
     IChannels TopUpChannel topUpChannelCall { client_nonce: clientNonce }
     IChannels RedeemVoucher redeemVoucherCall { voucher: voucher, signature: signature }
     IChannels CloseChannel closeChannelCall { client_nonce: clientNonce }
-    IChannels CloseChannelTogether closeChannelTogetherCall { client_nonce: clientNonce, payee_signature: payeeSignature }
+    IChannels CloseChannelTogether closeChannelTogetherCall {
+        client_nonce: clientNonce, deadline: deadline, payee_signature: payeeSignature
+    }
     IChannels FinaliseChannel finaliseChannelCall { client: client, client_nonce: clientNonce }
     IBridge Withdraw withdrawCall { l1_recipient: l1Recipient, amount: amount }
 }
@@ -268,6 +270,8 @@ mirrored_variants! {
     IRejections VoucherOverDeposit VoucherOverDeposit { cumulative: cumulative, deposit: deposit }
     IRejections ChannelNotClosing ChannelNotClosing { status: status }
     IRejections FinaliseTooEarly FinaliseTooEarly { from: from, now: now }
+    IRejections CloseNotForced CloseNotForced {}
+    IRejections ConsentExpired ConsentExpired { deadline: deadline, now: now }
 }
 
 fn selectors<I: SolInterface>() -> BTreeSet<u32> {
@@ -505,8 +509,8 @@ fn dirty_padding_offsets_and_lengths_are_malformed() {
         let (_, selector) = call.kind().function().unwrap();
         assert_eq!(Call::decode(call.kind(), &data), Err(Rejection::MalformedCall { selector }));
     };
-    let close = Call::CloseChannelTogether { client_nonce: 1, payee_signature: None };
-    for (position, least, words) in [(4 + 63, 64, [0, 32, 65, 96]), (4 + 95, 65, [0, 64, 66, 96])] {
+    let close = Call::CloseChannelTogether { client_nonce: 1, deadline: 2, payee_signature: None };
+    for (position, least, words) in [(4 + 95, 96, [0, 64, 97, 128]), (4 + 127, 65, [0, 64, 66, 96])] {
         assert_eq!(close.encode().1[position], least);
         words.iter().for_each(|&word| malformed(&close, &|data| data[position] = word));
     }

@@ -184,6 +184,22 @@ impl World {
         nonce
     }
 
+    /// Closes the client's channel by a forced call, which takes the client's nonce if it is applied.
+    fn close(&mut self, nonce: u64) -> Outcome {
+        let (to, data) = Call::CloseChannel { client_nonce: nonce }.encode();
+        let outcome = self.force(&self.forced_call(CLIENT, to, 0, data));
+        self.nonces[CLIENT] += u64::from(outcome == Outcome::Applied);
+        outcome
+    }
+
+    /// The worker's consent to end a channel that has paid nothing, good until `deadline`.
+    fn close_together(&self, nonce: u64, deadline: u64) -> Call {
+        let (client, payee) = (self.address(CLIENT), self.address(WORKER));
+        let close = ChannelClose { client, client_nonce: nonce, payee, paid: 0, deadline };
+        let payee_signature = Some(self.people.sign_close(&self.people.wallets[WORKER], &close));
+        Call::CloseChannelTogether { client_nonce: nonce, deadline, payee_signature }
+    }
+
     fn voucher(&self, nonce: u64, cumulative: Amount) -> Voucher {
         Voucher { client: self.address(CLIENT), client_nonce: nonce, payee: self.address(WORKER), cumulative }
     }
@@ -454,26 +470,44 @@ fn cases(world: &World) -> Vec<Case> {
             assert_eq!(world.send(WORKER, 0, Call::RetireDevice { device: world.device() }), Outcome::Applied);
             world.send(WORKER, 0, Call::WithdrawStake { device: world.device() })
         }),
+        (Rejection::ChannelNotFound { client, nonce: 9 }, |world| world.close(9)),
         (Rejection::ChannelNotFound { client, nonce: 9 }, |world| {
-            world.send(CLIENT, 0, Call::CloseChannel { client_nonce: 9 })
+            world.send(CLIENT, 5, Call::TopUpChannel { client_nonce: 9 })
         }),
         (Rejection::ChannelNotOpen { status: 2 }, |world| {
             let nonce = world.open();
-            assert_eq!(world.send(CLIENT, 0, Call::CloseChannel { client_nonce: nonce }), Outcome::Applied);
+            assert_eq!(world.close(nonce), Outcome::Applied);
             world.send(CLIENT, 5, Call::TopUpChannel { client_nonce: nonce })
+        }),
+        (Rejection::ChannelNotOpen { status: 2 }, |world| {
+            // A second close does not move the closing time.
+            let nonce = world.open();
+            assert_eq!(world.close(nonce), Outcome::Applied);
+            world.close(nonce)
         }),
         (Rejection::ChannelClosed {}, |world| {
             let nonce = world.open();
-            let close = ChannelClose {
-                client: world.address(CLIENT),
-                client_nonce: nonce,
-                payee: world.address(WORKER),
-                paid: 0,
-            };
-            let payee_signature = Some(world.people.sign_close(&world.people.wallets[WORKER], &close));
-            let call = Call::CloseChannelTogether { client_nonce: nonce, payee_signature };
+            // Good in the block of its deadline still.
+            let call = world.close_together(nonce, world.now);
             assert_eq!(world.send(CLIENT, 0, call), Outcome::Applied);
             world.redeem(world.voucher(nonce, 10), CLIENT)
+        }),
+        (Rejection::CloseNotForced {}, |world| {
+            let nonce = world.open();
+            world.send(CLIENT, 0, Call::CloseChannel { client_nonce: nonce })
+        }),
+        (Rejection::ConsentExpired { deadline: now, now: now + 1 }, |world| {
+            let nonce = world.open();
+            let call = world.close_together(nonce, world.now);
+            world.now += 1;
+            world.send(CLIENT, 0, call)
+        }),
+        (Rejection::ConsentExpired { deadline: now, now: now + 1 }, |world| {
+            // L1 does not make consent last longer.
+            let nonce = world.open();
+            let (to, data) = world.close_together(nonce, world.now).encode();
+            world.now += 1;
+            world.force(&world.forced_call(CLIENT, to, 0, data))
         }),
         (Rejection::WrongPayee { expected: worker, got: other }, |world| {
             let nonce = world.open();
@@ -496,7 +530,7 @@ fn cases(world: &World) -> Vec<Case> {
         }),
         (Rejection::FinaliseTooEarly { from: now + 8 * 24 * HOUR, now: now + 8 * 24 * HOUR - 1 }, |world| {
             let nonce = world.open();
-            assert_eq!(world.send(CLIENT, 0, Call::CloseChannel { client_nonce: nonce }), Outcome::Applied);
+            assert_eq!(world.close(nonce), Outcome::Applied);
             world.now += world.chain.genesis.channel_close_seconds - 1;
             world.send(OTHER, 0, Call::FinaliseChannel { client: world.address(CLIENT), client_nonce: nonce })
         }),

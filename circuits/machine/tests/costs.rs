@@ -32,6 +32,7 @@ fn full_blocks_cost_what_is_estimated() {
         let (requests, transactions, outcome) = full_block(extreme);
         let request = match extreme {
             Extreme::ForcedSettlements => CallKind::SettleJob,
+            Extreme::Closings => CallKind::CloseChannel,
             Extreme::ForcedCalldata => CallKind::Unknown,
             _ => CallKind::Transfer,
         };

@@ -118,7 +118,7 @@ functions! {
     Channels 0x7ea1_fccc TopUpChannel
     Channels 0xf064_6517 RedeemVoucher
     Channels 0x0ccd_f1f0 CloseChannel
-    Channels 0x02a5_b57b CloseChannelTogether
+    Channels 0x7b4f_6e51 CloseChannelTogether
     Channels 0x164b_2d0b FinaliseChannel
     Bridge 0x08fa_b167 Withdraw
 }
@@ -202,6 +202,7 @@ pub enum Call {
     },
     CloseChannelTogether {
         client_nonce: u64,
+        deadline: u64,
         payee_signature: Option<Signature>,
     },
     FinaliseChannel {
@@ -340,8 +341,9 @@ impl Call {
             }
             CloseChannel => Self::CloseChannel { client_nonce: read.u64()? },
             CloseChannelTogether => {
-                let client_nonce = read.u64()?;
-                return Some(Self::CloseChannelTogether { client_nonce, payee_signature: read.signature(2 * 32)? });
+                let (client_nonce, deadline) = (read.u64()?, read.u64()?);
+                let payee_signature = read.signature(3 * 32)?;
+                return Some(Self::CloseChannelTogether { client_nonce, deadline, payee_signature });
             }
             FinaliseChannel => Self::FinaliseChannel { client: read.address()?, client_nonce: read.u64()? },
             Withdraw => Self::Withdraw { l1_recipient: read.address()?, amount: read.u128()? },
@@ -461,9 +463,10 @@ impl Call {
                 out.number(voucher.cumulative);
                 out.signature(5 * 32, signature.as_ref());
             }
-            Self::CloseChannelTogether { client_nonce, payee_signature } => {
+            Self::CloseChannelTogether { client_nonce, deadline, payee_signature } => {
                 out.number(*client_nonce);
-                out.signature(2 * 32, payee_signature.as_ref());
+                out.number(*deadline);
+                out.signature(3 * 32, payee_signature.as_ref());
             }
             Self::Withdraw { l1_recipient, amount } => {
                 out.low(&l1_recipient.0);

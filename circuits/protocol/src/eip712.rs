@@ -46,9 +46,10 @@ pub mod type_hash {
     /// Its keccak-256.
     pub const VOUCHER: Hash = hash("54af9b59af4ee029d0157d886790984ca05ac4a8f638ad9d3257910c32be8750");
     /// The EIP-712 type of [`ChannelClose`](crate::ChannelClose).
-    pub const CHANNEL_CLOSE_TYPE: &str = "ChannelClose(address client,uint64 clientNonce,address payee,uint128 paid)";
+    pub const CHANNEL_CLOSE_TYPE: &str =
+        "ChannelClose(address client,uint64 clientNonce,address payee,uint128 paid,uint64 deadline)";
     /// Its keccak-256.
-    pub const CHANNEL_CLOSE: Hash = hash("80ce401a0df5450f1accd120caece9c20d7cac35a78fb6d332ef335f2f26d0a4");
+    pub const CHANNEL_CLOSE: Hash = hash("3ab3f5cad5f912e7ff2b0fb5d07255d25aaa33d1a3c467594a078610ecf4b8b6");
 }
 
 /// An EIP-712 domain of this chain; its separator is computed once and used for every message to the same contract.
@@ -205,7 +206,8 @@ impl Voucher {
     }
 }
 
-/// What the payee signs to let the client close at once. It names what was paid, so that it cannot be used before the last voucher is redeemed.
+/// What the payee signs to let the client close at once. It names what was paid, so that it cannot be used before the last voucher is redeemed,
+/// and ends, so that it cannot be used long after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelClose {
     /// Who opened the channel.
@@ -216,17 +218,20 @@ pub struct ChannelClose {
     pub payee: Address,
     /// All that has been redeemed.
     pub paid: Amount,
+    /// The latest time of a block that may close the channel, unix seconds.
+    pub deadline: u64,
 }
 
 impl ChannelClose {
     /// The EIP-712 struct hash.
     pub fn struct_hash<H: Hashing>(&self) -> Hash {
-        WordWriter::<{ 5 * 32 }>::new()
+        WordWriter::<{ 6 * 32 }>::new()
             .put(&type_hash::CHANNEL_CLOSE.0)
             .put(&self.client.0)
             .put(&self.client_nonce.to_be_bytes())
             .put(&self.payee.0)
             .put(&self.paid.to_be_bytes())
+            .put(&self.deadline.to_be_bytes())
             .hash::<H>()
     }
 }

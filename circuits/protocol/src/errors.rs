@@ -353,6 +353,8 @@ rejections! {
     65 VoucherOverDeposit "the voucher's total {cumulative} exceeds the deposit {deposit}" { cumulative: u128 = "The voucher's total.", deposit: u128 = "The channel's deposit." }
     66 ChannelNotClosing "the channel is not closing (status {status})" { status: u8 = "The channel's status." }
     67 FinaliseTooEarly "the channel may be finalised from {from}; the block's time is {now}" { from: u64 = "Its closing time.", now: u64 = "The block's time." }
+    68 CloseNotForced "a channel is closed without its payee's consent only by a forced call through L1" {}
+    69 ConsentExpired "the payee's consent was good until {deadline}; the block's time is {now}" { deadline: u64 = "The consent's deadline.", now: u64 = "The block's time." }
 }
 
 impl Rejection {
@@ -425,7 +427,9 @@ impl Rejection {
             | Self::WrongPayee { .. }
             | Self::VoucherNotIncreasing { .. }
             | Self::VoucherOverDeposit { .. }
-            | Self::ChannelNotClosing { .. } => Fault::Sender,
+            | Self::ChannelNotClosing { .. }
+            | Self::CloseNotForced {}
+            | Self::ConsentExpired { .. } => Fault::Sender,
         }
     }
 }

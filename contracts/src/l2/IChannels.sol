@@ -13,12 +13,14 @@ interface IChannels {
         uint128 cumulative;
     }
 
-    /// @notice What the payee signs (EIP-712) to let the client close at once, `paid` being all it has redeemed.
+    /// @notice What the payee signs (EIP-712) to let the client close at once, `paid` being all it has redeemed; no block dated
+    /// after `deadline` takes it.
     struct ChannelClose {
         address client;
         uint64 clientNonce;
         address payee;
         uint128 paid;
+        uint64 deadline;
     }
 
     event ChannelOpened(address indexed client, uint64 indexed clientNonce, address indexed payee, uint128 deposit);
@@ -38,11 +40,13 @@ interface IChannels {
     /// @notice Pays what the voucher adds to what was redeemed before; all or nothing. Anybody may send it.
     function redeemVoucher(Voucher calldata voucher, bytes calldata signature) external;
 
-    /// @notice Starts closing a channel of the caller; vouchers redeem until it is finalised.
+    /// @notice Starts closing a channel of the caller without its payee; vouchers redeem until it is finalised. Only by a forced call
+    /// (`Rollup.requestCall` on L1), which the payee can see before any block holds it; a transaction is rejected with `CloseNotForced`.
     function closeChannel(uint64 clientNonce) external;
 
     /// @notice Closes a channel of the caller at once, with the payee's signature over `ChannelClose`.
-    function closeChannelTogether(uint64 clientNonce, bytes calldata payeeSignature) external;
+    /// @param deadline As the payee signed it.
+    function closeChannelTogether(uint64 clientNonce, uint64 deadline, bytes calldata payeeSignature) external;
 
     /// @notice After the closing time, returns what was not redeemed to the client. Anybody may send it.
     function finaliseChannel(address client, uint64 clientNonce) external;

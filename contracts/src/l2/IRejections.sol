@@ -200,4 +200,12 @@ interface IRejections {
     /// @param from Its closing time.
     /// @param now The block's time.
     error FinaliseTooEarly(uint64 from, uint64 now);
+
+    /// @notice Code 68: a channel is closed without its payee's consent only by a forced call through L1.
+    error CloseNotForced();
+
+    /// @notice Code 69: the payee's consent was good until {deadline}; the block's time is {now}.
+    /// @param deadline The consent's deadline.
+    /// @param now The block's time.
+    error ConsentExpired(uint64 deadline, uint64 now);
 }

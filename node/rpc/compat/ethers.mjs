@@ -8,7 +8,7 @@ const wallet = new Wallet(JOULE_RPC_KEY, provider);
 const payee = "0x00000000000000000000000000000000000000aa";
 const abi = [
   "function openChannel(address payee) payable",
-  "function closeChannel(uint64 clientNonce)",
+  "function finaliseChannel(address client, uint64 clientNonce)",
   "event ChannelOpened(address indexed client, uint64 indexed clientNonce, address indexed payee, uint128 deposit)",
   "error ChannelNotFound(address client, uint64 nonce)",
 ];
@@ -28,13 +28,13 @@ const found = await channels.queryFilter(channels.filters.ChannelOpened(wallet),
 assert.equal(found[0].args.deposit, 7n);
 assert.equal(await channels.openChannel.estimateGas(payee, { value: 1n }), opened.gasUsed);
 
-const rejection = await channels.closeChannel.staticCall(99n).then(() => null, (error) => error);
+const rejection = await channels.finaliseChannel.staticCall(wallet, 99n).then(() => null, (error) => error);
 assert.ok(isCallException(rejection), String(rejection));
 assert.equal(rejection.revert.name, "ChannelNotFound");
-const estimate = await channels.closeChannel(99n).then(() => null, (error) => error);
+const estimate = await channels.finaliseChannel(wallet, 99n).then(() => null, (error) => error);
 assert.ok(isCallException(estimate), String(estimate));
 // Sent all the same, it is in a block with status 0.
-const sent = await channels.closeChannel(99n, { gasLimit: 60_000n });
+const sent = await channels.finaliseChannel(wallet, 99n, { gasLimit: 60_000n });
 const failed = await sent.wait().then(() => null, (error) => error);
 assert.ok(isCallException(failed) && failed.receipt.status === 0, String(failed));
 

@@ -20,7 +20,7 @@ const channels = {
   address: "0x0000000000000000000000000000000000008003",
   abi: parseAbi([
     "function openChannel(address payee) payable",
-    "function closeChannel(uint64 clientNonce)",
+    "function finaliseChannel(address client, uint64 clientNonce)",
     "event ChannelOpened(address indexed client, uint64 indexed clientNonce, address indexed payee, uint128 deposit)",
     "error ChannelNotFound(address client, uint64 nonce)",
   ]),
@@ -53,7 +53,7 @@ assert.equal(await client.uninstallFilter({ filter }), true);
 
 // A reason, read from revert data.
 const rejection = await client
-  .simulateContract({ ...channels, account, functionName: "closeChannel", args: [99n] })
+  .simulateContract({ ...channels, account, functionName: "finaliseChannel", args: [account.address, 99n] })
   .then(() => null, (error) => error);
 assert.ok(rejection instanceof BaseError);
 const reverted = rejection.walk((error) => error instanceof ContractFunctionRevertedError);

@@ -21,7 +21,13 @@ def argument(kind, name, indexed=None):
 
 ABI = [
     {"type": "function", "name": "openChannel", "stateMutability": "payable", "inputs": [argument("address", "payee")], "outputs": []},
-    {"type": "function", "name": "closeChannel", "stateMutability": "nonpayable", "inputs": [argument("uint64", "clientNonce")], "outputs": []},
+    {
+        "type": "function",
+        "name": "finaliseChannel",
+        "stateMutability": "nonpayable",
+        "inputs": [argument("address", "client"), argument("uint64", "clientNonce")],
+        "outputs": [],
+    },
     {
         "type": "event",
         "name": "ChannelOpened",
@@ -63,8 +69,8 @@ assert logs[0].args.payee == Web3.to_checksum_address(payee)
 assert channels.functions.openChannel(payee).estimate_gas({"from": account.address, "value": 1}) == receipt.gasUsed
 
 try:
-    channels.functions.closeChannel(99).call({"from": account.address})
-    raise AssertionError("a channel that does not exist was closed")
+    channels.functions.finaliseChannel(account.address, 99).call({"from": account.address})
+    raise AssertionError("a channel that does not exist was finalised")
 except ContractCustomError as error:
     selector = Web3.keccak(text="ChannelNotFound(address,uint64)")[:4].hex()
     assert selector.removeprefix("0x") in str(error.data), error

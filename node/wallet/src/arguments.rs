@@ -42,7 +42,7 @@ pub(crate) struct Connection {
     /// A file with what `joule genesis` printed on a machine you trust; a node of another network, or with other contracts, is refused.
     #[arg(long, global = true, env = "JOULE_NETWORK", value_name = "FILE", help_heading = "Connection")]
     pub(crate) network: Option<PathBuf>,
-    /// Send a call of a system contract as a request through L1, which the sequencer cannot refuse: all but `transfer`. Its fee is paid on L1. With --network a node of the chain is asked only where the call needs something of it.
+    /// Send a call of a system contract as a request through L1, which the sequencer cannot refuse: all but `transfer`. Its fee is paid on L1. `channel close` always goes this way. With --network a node of the chain is asked only where the call needs something of it.
     #[arg(long, global = true, help_heading = "Connection")]
     pub(crate) forced: bool,
     /// A file with a secret key: 32 bytes in hexadecimal, readable by you alone.
@@ -287,10 +287,16 @@ pub enum ChannelCommand {
         /// What `channel voucher` wrote.
         voucher: PathBuf,
     },
-    /// Start closing a channel of yours.
+    /// Start closing a channel of yours without its payee. It goes through L1 (--l1-rpc), where the payee sees it, and its fee is paid there.
     Close { nonce: u64 },
-    /// As payee, agree that a channel be closed at once; send the answer to the client.
-    Agree { client: Address, nonce: u64 },
+    /// As payee, agree that a channel be closed at once; send the answer to the client. Redeem the last voucher first, and take no more.
+    Agree {
+        client: Address,
+        nonce: u64,
+        /// Seconds from now until which the client may use it.
+        #[arg(long, default_value_t = 3600)]
+        deadline_in: u64,
+    },
     /// Close a channel of yours at once.
     CloseTogether {
         /// What the payee's `channel agree` wrote.

@@ -71,15 +71,27 @@ impl Session {
 
     /// Sends a call of a system contract with the key: to the node, or through L1 if it is to be forced.
     pub(crate) async fn call(&self, value: u128, call: &Call) -> Result<Report, WalletError> {
+        if self.connection.forced {
+            return self.force(value, call).await;
+        }
         let signer = self.signer()?;
-        match (self.connection.forced, call) {
-            (false, _) => self.l2().await?.call(&signer, value, call).await,
-            (true, Call::Withdraw { l1_recipient, amount }) => {
-                self.l1_alone(signer).await?.request_withdrawal(address_of(*l1_recipient), *amount).await
-            }
-            (true, call) => self.l1_alone(signer).await?.request_call(value, call).await,
+        self.l2().await?.call(&signer, value, call).await
+    }
+
+    /// Sends a call of a system contract with the key as a request through L1, which is paid for whatever comes of it.
+    async fn force(&self, value: u128, call: &Call) -> Result<Report, WalletError> {
+        let l1 = self.l1_alone(self.signer()?).await?;
+        match call {
+            Call::Withdraw { l1_recipient, amount } => l1.request_withdrawal(address_of(*l1_recipient), *amount).await,
+            call => l1.request_call(value, call).await,
         }
     }
+}
+
+/// Unix seconds.
+fn now() -> Result<u64, WalletError> {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map(|since| since.as_secs()).map_err(|_| WalletError::Clock)
 }
 
 /// Reads a JSON file.

@@ -136,6 +136,12 @@ pub enum WalletError {
     /// Something that does not exist.
     #[error("{0}")]
     NotFound(String),
+    /// A channel that cannot be closed once more.
+    #[error("your channel {nonce} is closing or closed already")]
+    NotOpen {
+        /// The nonce it was opened with.
+        nonce: u64,
+    },
     /// A withdrawal that cannot be claimed yet.
     #[error("the withdrawal is in batch {batch}, which L1 has not executed; try again later")]
     NotClaimable {
@@ -197,6 +203,7 @@ impl WalletError {
             | Self::Rejected { .. }
             | Self::Reverted { .. }
             | Self::NotFound(_)
+            | Self::NotOpen { .. }
             | Self::WrongSigner { .. }
             | Self::Contract(_) => Fault::Sender,
         }

@@ -64,6 +64,9 @@ pub struct SignedClose {
     /// All that has been redeemed.
     #[serde(with = "alloy::serde::quantity")]
     pub paid: u128,
+    /// The latest time of a block that may close the channel, unix seconds.
+    #[serde(with = "alloy::serde::quantity")]
+    pub deadline: u64,
     /// r ‖ s ‖ v.
     pub signature: Bytes,
 }
@@ -124,12 +127,14 @@ pub(crate) fn sign_close(
     client: Address,
     client_nonce: u64,
     paid: u128,
+    deadline: u64,
 ) -> SignedClose {
     let payee = signer.address();
-    let close = ChannelClose { client: protocol_address(client), client_nonce, payee: protocol_address(payee), paid };
+    let close =
+        ChannelClose { client: protocol_address(client), client_nonce, payee: protocol_address(payee), paid, deadline };
     let signature = sign_for(signer, genesis, SystemContract::Channels, &close.struct_hash::<Native>());
     let signature = Bytes::copy_from_slice(&signature.to_bytes());
-    SignedClose { client, client_nonce, payee, paid, signature }
+    SignedClose { client, client_nonce, payee, paid, deadline, signature }
 }
 
 /// Signs a device key's consent to be registered by `owner`.
@@ -166,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_file_is_read_as_it_was_written() {
-        let close = sign_close(&PrivateKeySigner::random(), &genesis(), Address::repeat_byte(1), 2, 3);
+        let close = sign_close(&PrivateKeySigner::random(), &genesis(), Address::repeat_byte(1), 2, 3, 4);
         let text = serde_json::to_string(&close).expect("plain data");
         assert_eq!(serde_json::from_str::<SignedClose>(&text).expect("its own text"), close);
     }

@@ -130,7 +130,8 @@ impl Chaos {
                 PriorityRequest { kind, sender: from, to, amount: self.amount(), timestamp, data }
             }
             _ => {
-                let (value, call) = self.call(sender);
+                // Only a forced call closes a channel without its payee.
+                let (value, call) = if self.slip(8) { self.channel_end(sender) } else { self.call(sender) };
                 // If it is applied it takes a nonce; what the stream tracks is put right after the block.
                 self.nonces[sender] += 1;
                 let (mut to, mut data) = call.encode();
@@ -342,16 +343,18 @@ impl Chaos {
             2 => (0, Call::FinaliseChannel { client, client_nonce }),
             _ => {
                 let payee = self.population.wallets[channel.payee].clone();
+                let deadline = if self.slip(8) { self.now - 1 } else { self.now + 60 };
                 let close = ChannelClose {
                     client: self.address(wallet),
                     client_nonce,
                     payee: payee.address,
                     paid: channel.paid,
+                    deadline,
                 };
                 let right = self.population.sign_close(&payee, &close);
                 let population = self.population.clone();
                 let payee_signature = self.signed(right, |key| population.sign_close(key, &close));
-                (0, Call::CloseChannelTogether { client_nonce, payee_signature })
+                (0, Call::CloseChannelTogether { client_nonce, deadline, payee_signature })
             }
         }
     }

@@ -47,7 +47,7 @@ pub enum Extreme {
     TopUps,
     /// Vouchers redeemed by somebody else than the payee, which is a new account.
     Redemptions,
-    /// Channels closed by their clients alone.
+    /// Channels closed by their clients alone: forced from L1, as many as a block takes requests, then signed ones, which are rejected for that.
     Closings,
     /// Channels closed with the payee's consent.
     ClosingsTogether,
@@ -250,11 +250,14 @@ impl Maker {
         sign_call(self.population.chain_id, key, nonce, self.fee_max, to, value, action)
     }
 
-    /// One transaction for each call, in blocks that hold them.
+    /// One transaction for each call, or one request to close, in blocks that hold them.
     fn each(&mut self, step: Step) -> Vec<Offer> {
-        let transactions: Vec<_> = (0..self.calls).map(|call| self.step(step, call)).collect();
-        let block = |transactions: &[Vec<u8>]| Offer { requests: Vec::new(), transactions: transactions.to_vec() };
-        transactions.chunks(32).map(block).collect()
+        let made: Vec<_> = (0..self.calls).map(|call| self.step(step, call)).collect();
+        let block = |made: &[Vec<u8>]| match step {
+            Step::Close => Offer { requests: made.to_vec(), transactions: Vec::new() },
+            _ => Offer { requests: Vec::new(), transactions: made.to_vec() },
+        };
+        made.chunks(32).map(block).collect()
     }
 
     fn step(&mut self, step: Step, call: usize) -> Vec<u8> {
@@ -284,9 +287,15 @@ impl Maker {
                 (Role::Owner, 0, Call::ClaimJob { client, client_nonce: 0, device })
             }
             Step::Open => (Role::Client, 1 << 60, Call::OpenChannel { payee: self.population.devices[call].address }),
-            Step::Close => (Role::Client, 0, Call::CloseChannel { client_nonce: 0 }),
+            Step::Close => return self.close(call),
         };
         self.send(role, call, &Address::ZERO, value, Some(&action))
+    }
+
+    /// The client's forced call that closes its channel.
+    fn close(&self, call: usize) -> Vec<u8> {
+        let (to, data) = Call::CloseChannel { client_nonce: 0 }.encode();
+        self.request(PriorityKind::ForcedCall, Role::Client, call, to, 0, data)
     }
 
     fn funds(&self) -> Vec<Offer> {
@@ -345,8 +354,16 @@ impl Maker {
         encode_eip1559::<Native>(&fields, |digest| key.sign(&digest))
     }
 
-    fn request(&self, kind: PriorityKind, call: usize, to: Address, amount: Amount, data: Vec<u8>) -> Vec<u8> {
-        let sender = self.address(Role::Sender, call);
+    fn request(
+        &self,
+        kind: PriorityKind,
+        role: Role,
+        call: usize,
+        to: Address,
+        amount: Amount,
+        data: Vec<u8>,
+    ) -> Vec<u8> {
+        let sender = self.address(role, call);
         PriorityRequest { kind: kind as u8, sender, to, amount, timestamp: GENESIS_SECONDS, data }.encode()
     }
 
@@ -371,7 +388,14 @@ impl Maker {
             Extreme::Posts => transactions(self, &|maker, call| maker.step(Step::Post, call)),
             Extreme::Claims => transactions(self, &|maker, call| maker.step(Step::Claim, call)),
             Extreme::Channels => transactions(self, &|maker, call| maker.step(Step::Open, call)),
-            Extreme::Closings => transactions(self, &|maker, call| maker.step(Step::Close, call)),
+            Extreme::Closings => {
+                let made = requests(self, 1, &|maker, call| maker.close(call));
+                let action = Call::CloseChannel { client_nonce: 0 };
+                let signed = (made.len()..self.calls)
+                    .map(|call| self.send(Role::Client, call, &Address::ZERO, 0, Some(&action)))
+                    .collect();
+                Offer { requests: made, transactions: signed }
+            }
             Extreme::Retirements => transactions(self, &|maker, call| maker.step(Step::Retire, call)),
             Extreme::Releases => transactions(self, &|maker, call| {
                 let action = Call::ReleaseJob { client: maker.address(Role::Client, call), client_nonce: 0 };
@@ -393,9 +417,10 @@ impl Maker {
             }),
             Extreme::ClosingsTogether => transactions(self, &|maker, call| {
                 let (client, key) = (maker.address(Role::Client, call), &maker.population.devices[call]);
-                let close = ChannelClose { client, client_nonce: 0, payee: key.address, paid: 0 };
+                let deadline = maker.now;
+                let close = ChannelClose { client, client_nonce: 0, payee: key.address, paid: 0, deadline };
                 let payee_signature = Some(maker.population.sign_close(key, &close));
-                let action = Call::CloseChannelTogether { client_nonce: 0, payee_signature };
+                let action = Call::CloseChannelTogether { client_nonce: 0, deadline, payee_signature };
                 maker.send(Role::Client, call, &Address::ZERO, 0, Some(&action))
             }),
             Extreme::Finalisations => transactions(self, &|maker, call| {
@@ -432,7 +457,7 @@ impl Maker {
             }
             Extreme::ForcedWithdrawals => {
                 let made = requests(self, 1, &|maker, call| {
-                    maker.request(PriorityKind::ForcedWithdrawal, call, Self::fresh(call), 7, Vec::new())
+                    maker.request(PriorityKind::ForcedWithdrawal, Role::Sender, call, Self::fresh(call), 7, Vec::new())
                 });
                 // The requests' senders have nonce 0 still: a forced withdrawal takes none.
                 Offer { requests: made, ..transactions(self, &withdrawal) }
@@ -440,7 +465,7 @@ impl Maker {
             Extreme::ForcedSettlements => {
                 let made = requests(self, 800, &|maker, call| {
                     let data = maker.settlement(call).encode().1;
-                    maker.request(PriorityKind::ForcedCall, call, SystemContract::Jobs.address(), 0, data)
+                    maker.request(PriorityKind::ForcedCall, Role::Sender, call, SystemContract::Jobs.address(), 0, data)
                 });
                 Offer { requests: made, transactions: Vec::new() }
             }
@@ -449,6 +474,7 @@ impl Maker {
                 let made = requests(self, bytes, &|maker, call| {
                     maker.request(
                         PriorityKind::ForcedCall,
+                        Role::Sender,
                         call,
                         SystemContract::Jobs.address(),
                         0,

@@ -2,9 +2,9 @@
 
 use alloy::primitives::{Address, U64};
 use joule_protocol::Call;
-use joule_rpc::wire::{Channel, protocol_address};
+use joule_rpc::wire::{Channel, ChannelStatus, protocol_address};
 
-use super::{Session, read_json};
+use super::{Session, now, read_json};
 use crate::{
     Report, SignedClose, SignedVoucher, WalletError,
     arguments::ChannelCommand,
@@ -32,20 +32,35 @@ pub(super) async fn run(session: &Session, command: ChannelCommand) -> Result<Re
             let signature = Some(signature(&signed.signature)?);
             session.call(0, &Call::RedeemVoucher { voucher: signed.voucher(), signature }).await
         }
-        ChannelCommand::Close { nonce } => session.call(0, &Call::CloseChannel { client_nonce: nonce }).await,
-        ChannelCommand::Agree { client, nonce } => {
+        ChannelCommand::Close { nonce } => {
+            // A transaction that closes is rejected: a close without the payee is a forced call, with --forced and without. L1 takes its fee whatever
+            // comes of it, so the node is asked first, unless nobody is to be depended on.
+            if !session.connection.forced {
+                let channel = find(&session.l2().await?, session.signer()?.address(), nonce).await?;
+                if channel.status != ChannelStatus::Open {
+                    return Err(WalletError::NotOpen { nonce });
+                }
+            }
+            session.force(0, &Call::CloseChannel { client_nonce: nonce }).await
+        }
+        ChannelCommand::Agree { client, nonce, deadline_in } => {
             let signer = session.signer()?;
             let l2 = session.l2().await?;
             let channel = find(&l2, client, nonce).await?;
             if channel.payee != signer.address() {
                 return Err(WalletError::WrongSigner { expected: channel.payee, got: signer.address() });
             }
-            Ok(Report::whole(sign_close(&signer, l2.genesis(), client, nonce, channel.paid)))
+            let deadline = now()?.saturating_add(deadline_in);
+            Ok(Report::whole(sign_close(&signer, l2.genesis(), client, nonce, channel.paid, deadline)))
         }
         ChannelCommand::CloseTogether { consent } => {
             let consent: SignedClose = read_json(&consent, "payee's consent")?;
-            let payee_signature = Some(signature(&consent.signature)?);
-            session.call(0, &Call::CloseChannelTogether { client_nonce: consent.client_nonce, payee_signature }).await
+            let call = Call::CloseChannelTogether {
+                client_nonce: consent.client_nonce,
+                deadline: consent.deadline,
+                payee_signature: Some(signature(&consent.signature)?),
+            };
+            session.call(0, &call).await
         }
         ChannelCommand::Finalise { client, nonce } => {
             session.call(0, &Call::FinaliseChannel { client: protocol_address(client), client_nonce: nonce }).await

@@ -4,7 +4,7 @@ use alloy::primitives::{Address, U64};
 use joule_protocol::{self as protocol, Call};
 use joule_rpc::wire::{ComputeReceipt, Job, JobStatus, Listing, Page, protocol_address, protocol_hash};
 
-use super::{Session, read_json};
+use super::{Session, now, read_json};
 use crate::{
     Report, SignedReceipt, WalletError,
     arguments::{JobCommand, JobName},
@@ -69,12 +69,6 @@ pub(super) async fn run(session: &Session, command: JobCommand) -> Result<Report
 
 fn name(job: JobName) -> (protocol::Address, u64) {
     (protocol_address(job.client), job.nonce)
-}
-
-/// Unix seconds.
-fn now() -> Result<u64, WalletError> {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map(|since| since.as_secs()).map_err(|_| WalletError::Clock)
 }
 
 async fn show(l2: &L2, client: Address, nonce: u64) -> Result<Report, WalletError> {

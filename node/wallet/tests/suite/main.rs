@@ -144,6 +144,43 @@ async fn a_channel_pays_by_voucher_and_closes() {
 }
 
 #[tokio::test]
+async fn a_channel_is_closed_without_its_payee_through_l1() {
+    let network = Network::start().await;
+    let (client, payee) = (network.person(6), network.person(7));
+    network.joule(&client, &["deposit", "1"]).await;
+    network.follow_l1().await;
+    let opened = network.joule(&client, &["channel", "open", &payee.address.to_string(), "0.5"]).await;
+    let nonce = opened["nonce"].to_string();
+    let client_address = client.address.to_string();
+    let close = ["channel", "close", nonce.as_str()];
+    // Without L1 it says what it needs; what can be known to come to nothing is not paid for.
+    match network.try_joule_without_l1(&client, &close).await {
+        Err(WalletError::NoL1) => {}
+        other => panic!("closed without L1: {other:?}"),
+    }
+    match network.try_joule(&client, &["channel", "close", "99"]).await {
+        Err(WalletError::NotFound(_)) => {}
+        other => panic!("no such channel: {other:?}"),
+    }
+    assert_eq!(network.joule(&client, &close).await["requestIndex"], json!(1));
+    network.follow_l1().await;
+    let channel = network.joule(&payee, &["channel", "show", &client_address, &nonce]).await;
+    assert_eq!(channel["status"], json!("closing"));
+    match network.try_joule(&client, &close).await {
+        Err(WalletError::NotOpen { .. }) => {}
+        other => panic!("closed twice: {other:?}"),
+    }
+    // Vouchers redeem, and nobody ends it before its time.
+    let voucher = network.joule(&client, &["channel", "voucher", &nonce, "0.2"]).await;
+    let voucher = network.file("voucher.json", &voucher);
+    network.joule(&payee, &["channel", "redeem", &voucher]).await;
+    match network.try_joule(&payee, &["channel", "finalise", &client_address, &nonce]).await {
+        Err(WalletError::Refused(reason)) => assert!(reason.contains("may be finalised from"), "{reason}"),
+        other => panic!("finalised too early: {other:?}"),
+    }
+}
+
+#[tokio::test]
 async fn everybody_leaves_a_frozen_chain() {
     let network = Network::start().await;
     let alice = network.person(6);

@@ -180,6 +180,13 @@ impl Network {
         run(Arguments::parse_from([&first[..], arguments].concat())).await.map(|report| report.json())
     }
 
+    /// A command that is told of no L1.
+    pub(crate) async fn try_joule_without_l1(&self, person: &Person, arguments: &[&str]) -> Result<Value, WalletError> {
+        let (rpc, key) = (format!("http://{}", self.server.address()), person.key_file());
+        let first = ["joule", "--rpc", &rpc, "--key", &key];
+        run(Arguments::parse_from([&first[..], arguments].concat())).await.map(|report| report.json())
+    }
+
     pub(crate) async fn joule(&self, person: &Person, arguments: &[&str]) -> Value {
         self.try_joule(person, arguments).await.unwrap_or_else(|error| panic!("joule {arguments:?}: {error}"))
     }
