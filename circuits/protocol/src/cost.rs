@@ -55,7 +55,9 @@ pub const fn proving_cost_of(kind: CallKind) -> ProvingCost {
         CallKind::RegisterDevice => ProvingCost::new(11_900, 10, 30, 2, 2),
         CallKind::AddStake | CallKind::RetireDevice | CallKind::WithdrawStake => ProvingCost::new(10_400, 5, 42, 2, 1),
         CallKind::OpenChannel => ProvingCost::new(8_200, 4, 26, 2, 1),
-        CallKind::TopUpChannel | CallKind::CloseChannel => ProvingCost::new(9_300, 4, 36, 2, 1),
+        CallKind::TopUpChannel => ProvingCost::new(9_300, 4, 36, 2, 1),
+        // Cycles, permutations and tree updates of a forced one, which has no signature; keccaks and the signature of a signed one, which is rejected.
+        CallKind::CloseChannel => ProvingCost::new(7_100, 4, 36, 2, 1),
         CallKind::RedeemVoucher => ProvingCost::new(14_400, 11, 50, 4, 2),
         CallKind::CloseChannelTogether => ProvingCost::new(12_100, 9, 36, 2, 2),
         CallKind::FinaliseChannel => ProvingCost::new(10_900, 5, 52, 3, 1),
