@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use joule_kernel::{Event, NotExecuted, Outcome, SiblingPaths, run_segment};
-use joule_protocol::{Account, Accumulator, Amount, ChannelStatus, JobStatus, Key, Kind, Native, Object, Rejection};
+use joule_protocol::{
+    Account, Accumulator, Amount, CallKind, ChannelStatus, JobStatus, Key, Kind, Native, Object, PriorityKind,
+    PriorityRequest, Rejection, SystemContract,
+};
 use joule_state::{BlockItems, Leaf, MemoryStore, StateTree, apply_chunk, witness_segment};
 use joule_workload::{Chain, Chaos, ExecutedBlock, GENESIS_SECONDS, Item, Population};
 
@@ -18,6 +21,7 @@ struct Stream {
     redeemed: BTreeMap<(joule_protocol::Address, u64), Amount>,
     taken: usize,
     outcomes: BTreeMap<u32, usize>,
+    closings: usize,
 }
 
 impl Stream {
@@ -35,6 +39,7 @@ impl Stream {
             redeemed: BTreeMap::new(),
             taken: 0,
             outcomes: BTreeMap::new(),
+            closings: 0,
         }
     }
 
@@ -96,7 +101,7 @@ impl Stream {
         }
     }
 
-    /// A job is settled once; what a channel has paid only grows.
+    /// A job is settled once; what a channel has paid only grows; its delay begins with a forced call.
     fn check_events(&mut self, block: &ExecutedBlock) {
         for event in &block.events {
             match *event {
@@ -107,9 +112,21 @@ impl Stream {
                     let before = self.redeemed.insert((client, client_nonce), cumulative).unwrap_or(0);
                     assert!(cumulative > before && amount == cumulative - before, "vouchers grow");
                 }
+                Event::ChannelClosing { closing_time, .. } => {
+                    self.closings += 1;
+                    assert_eq!(closing_time, self.chaos.now + self.chain.genesis.channel_close_seconds);
+                }
                 _ => {}
             }
         }
+        let closes = block.items.requests.iter().zip(&block.requests).filter(|(bytes, outcome)| {
+            let request = PriorityRequest::decode(bytes).expect("streams make requests");
+            let kind = SystemContract::at(&request.to).map(|contract| CallKind::of(contract, &request.data));
+            let is_close = request.kind == PriorityKind::ForcedCall as u8 && kind == Some(CallKind::CloseChannel);
+            is_close && **outcome == Outcome::Applied
+        });
+        let closing = block.events.iter().filter(|event| matches!(event, Event::ChannelClosing { .. }));
+        assert_eq!(closing.count(), closes.count(), "only forced calls close a channel alone");
     }
 
     /// Deposited − withdrawn is what all objects hold.
@@ -207,7 +224,7 @@ impl Stream {
 /// 24 streams × 92 blocks × 55 items: more than 100,000 transactions and requests that blocks took.
 #[test]
 fn streams_keep_the_rules() {
-    let results: Vec<(usize, BTreeMap<u32, usize>)> = std::thread::scope(|scope| {
+    let results: Vec<(usize, BTreeMap<u32, usize>, usize)> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..2)
             .map(|worker| {
                 scope.spawn(move || {
@@ -215,7 +232,7 @@ fn streams_keep_the_rules() {
                     let run = |seed| {
                         let mut stream = Stream::new(seed);
                         (0..92).for_each(|_| drop(stream.step(55)));
-                        (stream.taken, stream.outcomes)
+                        (stream.taken, stream.outcomes, stream.closings)
                     };
                     seeds.map(run).collect::<Vec<_>>()
                 })
@@ -223,13 +240,15 @@ fn streams_keep_the_rules() {
             .collect();
         workers.into_iter().flat_map(|worker| worker.join().expect("no stream breaks a rule")).collect()
     });
-    let taken: usize = results.iter().map(|(taken, _)| taken).sum();
+    let taken: usize = results.iter().map(|(taken, ..)| taken).sum();
+    let closings: usize = results.iter().map(|(.., closings)| closings).sum();
     let mut outcomes: BTreeMap<u32, usize> = BTreeMap::new();
-    for (code, count) in results.into_iter().flat_map(|(_, outcomes)| outcomes) {
+    for (code, count) in results.into_iter().flat_map(|(_, outcomes, _)| outcomes) {
         *outcomes.entry(code).or_default() += count;
     }
-    println!("{taken} taken; outcomes by code: {outcomes:?}");
+    println!("{taken} taken, {closings} closes; outcomes by code: {outcomes:?}");
     assert!(taken >= 100_000, "only {taken} were taken");
+    assert!(closings >= 100, "only {closings} channels were closed by force");
     // `rejections.rs` meets each one for certain; streams that met few would test less than they should.
     assert!(outcomes.len() > Rejection::ALL.len() * 3 / 4, "only {} kinds of outcome", outcomes.len());
 }

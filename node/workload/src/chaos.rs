@@ -129,9 +129,15 @@ impl Chaos {
                 let to = Address::from_low_u16(self.rng.random_range(0x7fff..0x8006));
                 PriorityRequest { kind, sender: from, to, amount: self.amount(), timestamp, data }
             }
+            5 => {
+                // Nobody else can, and nothing but a request does.
+                let (_, channel) = self.channel();
+                self.nonces[channel.client] += 1;
+                let (to, data) = Call::CloseChannel { client_nonce: channel.nonce }.encode();
+                PriorityRequest { kind: 3, sender: self.address(channel.client), to, amount: 0, timestamp, data }
+            }
             _ => {
-                // Only a forced call closes a channel without its payee.
-                let (value, call) = if self.slip(8) { self.channel_end(sender) } else { self.call(sender) };
+                let (value, call) = self.call(sender);
                 // If it is applied it takes a nonce; what the stream tracks is put right after the block.
                 self.nonces[sender] += 1;
                 let (mut to, mut data) = call.encode();
