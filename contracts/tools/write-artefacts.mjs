@@ -12,6 +12,8 @@ const at = (...parts) => join(root, ...parts);
 const contracts = [
   ["Rollup"], ["Bridge"], ["DataCommittee"], ["Escape"], ["VerifierRouter"], ["TimelockController"], ["FixedTimelock"],
   ["Groth16Verifier", { optional: true }],
+  // Nodes run it in views, where nothing deploys it.
+  ["Multicall3", { withDeployed: true }],
   // Libraries whose custom errors surface through the contracts above are in their ABIs already.
   ["TestVerifier", { folder: "test" }],
   ["Probe", { folder: "test" }],
@@ -25,7 +27,7 @@ const sorted = (value) =>
 
 rmSync(at("artefacts"), { recursive: true, force: true });
 mkdirSync(at("artefacts/test"), { recursive: true });
-for (const [name, { optional = false, folder = "" } = {}] of contracts) {
+for (const [name, { optional = false, folder = "", withDeployed = false } = {}] of contracts) {
   const path = at("out", `${name}.sol`, `${name}.json`);
   if (!existsSync(path)) {
     if (optional) continue;
@@ -34,7 +36,8 @@ for (const [name, { optional = false, folder = "" } = {}] of contracts) {
   const { abi, bytecode, deployedBytecode } = JSON.parse(readFileSync(path, "utf8"));
   const size = (deployedBytecode.object.length - 2) / 2;
   if (size > CODE_BYTES_MAX) throw new Error(`${name} has ${size} bytes of code, more than ${CODE_BYTES_MAX}`);
-  const artefact = sorted({ abi, bytecode: bytecode.object, contractName: name });
+  const deployed = withDeployed ? { deployedBytecode: deployedBytecode.object } : {};
+  const artefact = sorted({ abi, bytecode: bytecode.object, contractName: name, ...deployed });
   writeFileSync(at("artefacts", folder, `${name}.json`), `${JSON.stringify(artefact, null, 1)}\n`);
   console.log(`${name}: ${size} bytes`);
 }
