@@ -16,7 +16,7 @@ use std::{
 };
 
 use joule_kernel::{BlockExecutor, Crypto, NotExecuted, Outcome};
-use joule_protocol::{Checkpoint, Digest, Hash, Hashing, Native, Signature, Tag};
+use joule_protocol::{Address, Checkpoint, Digest, Hash, Hashing, Native, Signature, Tag};
 use joule_state::{MemoryStore, StateTree, TreeOpenings};
 use joule_workload::{Chain, GENESIS_SECONDS, Population, payments};
 
@@ -41,11 +41,11 @@ impl Hashing for Timed {
 }
 
 impl Crypto for Timed {
-    fn recover(digest: &Hash, signature: &Signature) -> Option<[u8; 64]> {
+    fn recover(digest: &Hash, signature: &Signature) -> Option<Address> {
         let start = Instant::now();
-        let key = Native::recover(digest, signature);
+        let address = Native::recover(digest, signature);
         RECOVERING.set(RECOVERING.get() + start.elapsed());
-        key
+        address
     }
 }
 

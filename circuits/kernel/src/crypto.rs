@@ -4,10 +4,10 @@ use joule_protocol::{Address, Digest, Hash, Hashing, Signature};
 
 /// Signature recovery beside the two hashes. Natively libraries, in the image precompiles.
 pub trait Crypto: Hashing {
-    /// Recovers the public key (x ‖ y, big-endian) that makes `signature` on `digest`.
+    /// Recovers the address whose key makes `signature` on `digest`.
     ///
     /// Total: `None` if no point has x = r or the key would be infinity, and both answers have proofs.
-    fn recover(digest: &Hash, signature: &Signature) -> Option<[u8; 64]>;
+    fn recover(digest: &Hash, signature: &Signature) -> Option<Address>;
 }
 
 /// The address of a public key (x ‖ y).
@@ -20,7 +20,7 @@ pub fn address_of<C: Hashing>(public_key: &[u8; 64]) -> Address {
 
 /// The address whose key made `signature` on `digest`.
 pub fn recover_address<C: Crypto>(digest: &Hash, signature: &Signature) -> Option<Address> {
-    C::recover(digest, signature).map(|public_key| address_of::<C>(&public_key))
+    C::recover(digest, signature)
 }
 
 /// Proven updates of the state tree.

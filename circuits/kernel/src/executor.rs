@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 use core::{cell::Cell, marker::PhantomData};
 
 use joule_protocol::{
-    Amount, BlockHeader, CallKind, Chain, Checkpoint, ChunkTransaction, ChunkWriter, Domain, FinishedChunk,
-    GAS_TABLE_VERSION, Hash, Key, Message, Object, Rejection, SystemContract, gas_of,
+    Amount, BlockHeader, CallKind, Chain, Checkpoint, ChunkTransaction, ChunkWriter, Domain, Envelope, FinishedChunk,
+    GAS_TABLE_VERSION, Hash, Key, Message, Object, Rejection, Signature, SystemContract, gas_of,
     limits::{
         AMOUNT_MAX, BLOCK_BYTES_MAX, BLOCK_GAS_MAX, BLOCK_PRIORITY_MAX, BLOCK_SIGNATURES_MAX, BLOCK_TRANSACTIONS_MAX,
         LEAVES_MAX,
@@ -188,15 +188,53 @@ impl<'a, O: Openings, C: Crypto> BlockExecutor<'a, O, C> {
     /// # Errors
     /// `Refused` and `BlockFull` leave everything as it was; `Aborted` loses the block.
     pub fn transaction(&mut self, bytes: &[u8], sink: &mut impl Sink) -> Result<Executed, NotExecuted> {
-        if self.transaction_count == BLOCK_TRANSACTIONS_MAX || self.bytes + bytes.len() > BLOCK_BYTES_MAX {
+        if bytes.len() > self.room_bytes()? {
             return Err(NotExecuted::BlockFull);
         }
-        let executed = crate::transaction::execute::<C>(self, bytes, sink)?;
+        let mut result = None;
+        crate::transaction::execute::<C>(
+            self,
+            || Ok(Envelope::decode(bytes)?),
+            sink,
+            |executed| {
+                result = Some(executed);
+            },
+        )?;
+        Ok(result.expect("whatever is executed is told"))
+    }
+
+    /// Executes one signed transaction that comes as what was signed and the signature: what [`BlockExecutor::transaction`] does with
+    /// the bytes that a wallet sends for it.
+    pub(crate) fn signed_transaction(
+        &mut self,
+        preimage: &[u8],
+        signature: Signature,
+        sink: &mut impl Sink,
+    ) -> Result<(), NotExecuted> {
+        let room_bytes = self.room_bytes()?;
+        let envelope = || {
+            let envelope = Envelope::decode_signed(preimage, signature)?;
+            if envelope.bytes_length() > room_bytes { Err(NotExecuted::BlockFull) } else { Ok(envelope) }
+        };
+        crate::transaction::execute::<C>(self, envelope, sink, |_| ())
+    }
+
+    /// Bytes that the next transaction may have.
+    fn room_bytes(&self) -> Result<usize, NotExecuted> {
+        if self.transaction_count == BLOCK_TRANSACTIONS_MAX {
+            return Err(NotExecuted::BlockFull);
+        }
+        // Never less than nothing: what had no room was not taken in.
+        Ok(BLOCK_BYTES_MAX - self.bytes)
+    }
+
+    /// Counts and writes an executed transaction of as many bytes.
+    #[inline(always)]
+    pub(crate) fn take_in(&mut self, executed: &Executed, bytes: usize) {
         self.transaction_count += 1;
-        self.bytes += bytes.len();
+        self.bytes += bytes;
         self.chunk.transaction(&executed.transaction);
         self.outcomes.push(executed.outcome.code());
-        Ok(executed)
     }
 
     /// Consumes one priority request, given as the bytes L1 accumulated. It always has an outcome.

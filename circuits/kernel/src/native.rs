@@ -1,20 +1,20 @@
 //! Signatures and tree updates on this machine.
 
-use joule_protocol::{Digest, Hash, Native, Signature, compress, limits::TREE_DEPTH};
+use joule_protocol::{Address, Digest, Hash, Native, Signature, compress, limits::TREE_DEPTH};
 use secp256k1::{
     Message, SecretKey,
     ecdsa::{RecoverableSignature, RecoveryId},
 };
 
-use crate::{Crypto, TreeUpdates};
+use crate::{Crypto, TreeUpdates, address_of};
 
 impl Crypto for Native {
-    fn recover(digest: &Hash, signature: &Signature) -> Option<[u8; 64]> {
+    fn recover(digest: &Hash, signature: &Signature) -> Option<Address> {
         let compact: [u8; 64] = signature.to_bytes()[..64].try_into().expect("r and s");
         let parity = if signature.is_odd() { RecoveryId::One } else { RecoveryId::Zero };
         let signature = RecoverableSignature::from_compact(&compact, parity).ok()?;
         let key = signature.recover_ecdsa(Message::from_digest(digest.0)).ok()?;
-        Some(key.serialize_uncompressed()[1..].try_into().expect("x and y"))
+        Some(address_of::<Self>(key.serialize_uncompressed()[1..].try_into().expect("x and y")))
     }
 }
 

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use joule_protocol::{
-    Checkpoint, Hash, Key, PROTOCOL_VERSION, PriorityRequest,
+    Checkpoint, Envelope, Hash, Key, PROTOCOL_VERSION, PriorityRequest, Refusal, Signature,
     limits::{
         BLOCK_PRIORITY_MAX, BLOCK_TRANSACTIONS_MAX, PRIORITY_DATA_BYTES_MAX, SEGMENT_BLOCKS_MAX, TRANSACTION_BYTES_MAX,
     },
@@ -21,6 +21,9 @@ pub struct SegmentOutput {
     /// Hash of the checkpoint it reaches.
     pub to: Hash,
 }
+
+/// Words of a signature in the input: r, s, parity.
+const SIGNATURE_WORDS: usize = 17;
 
 /// One block of a segment's input.
 #[derive(Clone, Copy, Debug)]
@@ -49,12 +52,29 @@ pub fn write_input(chain_id: u64, from: &Checkpoint, blocks: &[BlockInput<'_>]) 
         input.push(block.requests.len() as u32);
         input.push(block.transactions.len() as u32);
         block.witness.write(&mut input);
-        for item in block.requests.iter().chain(block.transactions) {
-            input.push(item.len() as u32);
-            put_bytes(&mut input, item);
+        for request in block.requests {
+            input.push(request.len() as u32);
+            put_bytes(&mut input, request);
+        }
+        for transaction in block.transactions {
+            put_transaction(&mut input, transaction);
         }
     }
     input
+}
+
+/// A transaction goes in as what was signed, aligned, and the signature in words: as the kernel hashes the one and the machine takes the other. Bytes that are no
+/// transaction, which no executed block holds, go in as an empty one, which the kernel refuses as it refuses them.
+fn put_transaction(input: &mut Vec<u32>, bytes: &[u8]) {
+    let Ok(envelope) = Envelope::decode(bytes) else {
+        input.extend_from_slice(&[0; 1 + SIGNATURE_WORDS]);
+        return;
+    };
+    let preimage = envelope.preimage();
+    input.push(preimage.len() as u32);
+    envelope.signature.words().into_iter().for_each(|words| input.extend_from_slice(words));
+    input.push(envelope.signature.is_odd().into());
+    put_bytes(input, &preimage);
 }
 
 fn put_u64(input: &mut Vec<u32>, value: u64) {
@@ -100,6 +120,16 @@ impl<'a> InputReader<'a> {
     fn u64(&mut self) -> Result<u64, Abort> {
         let words = self.words(2)?;
         Ok(u64::from(words[0]) << 32 | u64::from(words[1]))
+    }
+
+    fn signature(&mut self) -> Result<Signature, Abort> {
+        let (r, s) = (self.words(8)?, self.words(8)?);
+        let is_odd = self.count("parity of a signature", 1)? == 1;
+        let integer = |words: &[u32]| words.try_into().expect("eight words");
+        Signature::from_words(integer(r), integer(s), is_odd).ok_or(Abort::Refused(Refusal::BadSignature {
+            reason: "r or s is zero or too large (s must be at most n/2)",
+            v: is_odd.into(),
+        }))
     }
 
     pub(crate) fn count(&mut self, what: &'static str, limit: usize) -> Result<usize, Abort> {
@@ -164,7 +194,8 @@ fn run_block<C: Crypto>(
     }
     for _ in 0..transaction_count {
         let length = input.count("bytes of a transaction", TRANSACTION_BYTES_MAX)?;
-        block.transaction(input.bytes(length)?, &mut ())?;
+        let signature = input.signature()?;
+        block.signed_transaction(input.bytes(length)?, signature, &mut ())?;
     }
     Ok(block.seal()?.checkpoint)
 }

@@ -26,15 +26,18 @@ pub(crate) struct Caller<'a> {
     pub(crate) is_forced: bool,
 }
 
-/// Executes a signed transaction; see [`BlockExecutor::transaction`].
+/// Executes the signed transaction that `envelope` decodes, and tells `done` of it; see [`BlockExecutor::transaction`].
+///
+/// It tells, and does not return it, because nobody in the image listens: an outcome that is returned is copied.
 // Never inlined, so that a profile of the image has it as a routine and can tell one transaction's cost from another's.
 #[inline(never)]
-pub(crate) fn execute<C: Crypto>(
+pub(crate) fn execute<'e, C: Crypto>(
     block: &mut BlockExecutor<'_, impl Openings, C>,
-    bytes: &[u8],
+    envelope: impl FnOnce() -> Result<Envelope<'e>, NotExecuted>,
     sink: &mut impl Sink,
-) -> Result<Executed, NotExecuted> {
-    let envelope = Envelope::decode(bytes)?;
+    done: impl FnOnce(Executed),
+) -> Result<(), NotExecuted> {
+    let envelope = envelope()?;
     let environment = &block.environment;
     if envelope.chain_id != environment.chain_id {
         return Err(Refusal::WrongChain { got: envelope.chain_id, expected: environment.chain_id }.into());
@@ -92,7 +95,10 @@ pub(crate) fn execute<C: Crypto>(
         Err(Stop::Abort(abort)) => return Err(abort.into()),
     };
     block.charge(kind, gas, fee);
-    Ok(Executed { transaction: ChunkTransaction { signing_hash, sender }, outcome, gas })
+    let executed = Executed { transaction: ChunkTransaction { signing_hash, sender }, outcome, gas };
+    block.take_in(&executed, envelope.bytes_length());
+    done(executed);
+    Ok(())
 }
 
 fn check_nonce(got: u64, expected: u64) -> Result<(), Refusal> {

@@ -109,8 +109,25 @@ impl<'a, 'u, C: Crypto, T: TreeUpdates> WitnessedState<'a, 'u, C, T> {
         Ok(())
     }
 
-    /// Updates the present leaf at `first` and inserts the new ones among the absent keys `first + 1 .. end` behind it.
-    fn close_run(&mut self, first: usize, end: usize, next_position: &mut u64) -> Result<(), Abort> {
+    /// Writes a changed object to the chunk and returns its digest: both are made of its words.
+    fn write(key: &Key, object: &Object, chunk: &mut ChunkWriter, writes: &mut u32) -> Digest {
+        *writes += 1;
+        object.with_words(|words| {
+            chunk.write_words(key, object.kind(), words);
+            C::hash_words(Tag::Value, words)
+        })
+    }
+
+    /// Updates the present leaf at `first` and inserts the new ones among the absent keys `first + 1 .. end` behind it, and writes what changed to `chunk`.
+    /// Runs come by rising keys and so do the keys of a run, so what is written does.
+    fn close_run(
+        &mut self,
+        first: usize,
+        end: usize,
+        next_position: &mut u64,
+        chunk: &mut ChunkWriter,
+        writes: &mut u32,
+    ) -> Result<(), Abort> {
         let entry = &self.entries[first];
         let Some(leaf) = &entry.before else {
             return Err(Abort::AbsenceUnproven { key: entry.key });
@@ -130,7 +147,7 @@ impl<'a, 'u, C: Crypto, T: TreeUpdates> WitnessedState<'a, 'u, C, T> {
 
         let old_value = if key == Key::FIRST { Digest::EMPTY } else { C::hash_words(Tag::Value, leaf.words) };
         let new_value = match &entry.object {
-            Some(object) if entry.is_changed => object.digest::<C>(),
+            Some(object) if entry.is_changed => Self::write(&key, object, chunk, writes),
             _ => old_value,
         };
         let new_next = key_at(&self.entries, inserted);
@@ -142,7 +159,8 @@ impl<'a, 'u, C: Crypto, T: TreeUpdates> WitnessedState<'a, 'u, C, T> {
         while let Some(index) = inserted {
             inserted = next_inserted(&self.entries, index);
             let entry = &self.entries[index];
-            let value = entry.object.as_ref().map_or(Digest::EMPTY, Object::digest::<C>);
+            let value =
+                entry.object.as_ref().map_or(Digest::EMPTY, |object| Self::write(&entry.key, object, chunk, writes));
             let new = leaf_digest::<C>(&entry.key, &key_at(&self.entries, inserted), value);
             let key = entry.key;
             let position = u32::try_from(*next_position).map_err(|_| Abort::TreeFull)?;
@@ -180,18 +198,12 @@ impl<C: Crypto, T: TreeUpdates> Openings for WitnessedState<'_, '_, C, T> {
 
     fn close(&mut self, leaf_count: u64, chunk: &mut ChunkWriter) -> Result<Closed, Abort> {
         let mut writes = 0;
-        for entry in self.entries.iter().filter(|entry| entry.is_changed) {
-            if let Some(object) = &entry.object {
-                chunk.write(&entry.key, object);
-                writes += 1;
-            }
-        }
         let mut next_position = leaf_count;
         let mut first = 0;
         while first < self.entries.len() {
             let absent = self.entries[first + 1..].iter().take_while(|entry| entry.before.is_none()).count();
             let end = first + 1 + absent;
-            self.close_run(first, end, &mut next_position)?;
+            self.close_run(first, end, &mut next_position, chunk, &mut writes)?;
             first = end;
         }
         Ok(Closed { state_root: self.root, writes })

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use joule_kernel::{Event, NotExecuted, Outcome, SiblingPaths, run_segment};
 use joule_protocol::{
-    Account, Accumulator, Amount, CallKind, ChannelStatus, JobStatus, Key, Kind, Native, Object, PriorityKind,
-    PriorityRequest, Rejection, SystemContract,
+    Account, Accumulator, Amount, CallKind, ChannelStatus, Envelope, JobStatus, Key, Kind, Native, Object,
+    PriorityKind, PriorityRequest, Rejection, SystemContract,
 };
 use joule_state::{BlockItems, Leaf, MemoryStore, StateTree, apply_chunk, witness_segment};
 use joule_workload::{Chain, Chaos, ExecutedBlock, GENESIS_SECONDS, Item, Population};
@@ -309,20 +309,27 @@ fn changed_hints_are_caught() {
     println!("{aborted} changes aborted, {different} led elsewhere; reached block {}", reached.block_number);
 }
 
-/// The bits of the input that are padding behind the last bytes of a request or transaction: word to mask. Nothing else may go unread.
+/// The bits of the input that are padding behind the last bytes of a request or of what a transaction's sender signed: word to mask. Nothing else may go unread.
 fn padding(input: &[u32], blocks: &[BlockItems]) -> BTreeMap<usize, u32> {
-    let items = blocks.iter().flat_map(|block| block.requests.iter().chain(&block.transactions));
-    items
-        .filter(|item| item.len() % 4 != 0)
-        .map(|item| {
-            let mut words = vec![item.len() as u32];
-            words.extend(item.chunks(4).map(|chunk| {
+    let requests = blocks.iter().flat_map(|block| &block.requests).map(|request| (request.clone(), Vec::new()));
+    let transactions = blocks.iter().flat_map(|block| &block.transactions).map(|transaction| {
+        let envelope = Envelope::decode(transaction).expect("an executed transaction");
+        let [r, s] = envelope.signature.words();
+        (envelope.preimage().into_owned(), [&r[..], s, &[envelope.signature.is_odd().into()]].concat())
+    });
+    requests
+        .chain(transactions)
+        .filter(|(bytes, _)| bytes.len() % 4 != 0)
+        .map(|(bytes, signature)| {
+            let mut words = vec![bytes.len() as u32];
+            words.extend(signature);
+            words.extend(bytes.chunks(4).map(|chunk| {
                 let mut bytes = [0; 4];
                 bytes[..chunk.len()].copy_from_slice(chunk);
                 u32::from_le_bytes(bytes)
             }));
             let at = input.windows(words.len()).position(|window| window == words).expect("every item is in the input");
-            (at + words.len() - 1, u32::MAX << (8 * (item.len() % 4)))
+            (at + words.len() - 1, u32::MAX << (8 * (bytes.len() % 4)))
         })
         .collect()
 }

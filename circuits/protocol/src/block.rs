@@ -162,11 +162,15 @@ const FORMAT: [u8; 4] = *b"J001";
 const HEAD_BYTES: usize = 44;
 
 /// Builds a chunk section by section, with room for the accumulator in front, so that no byte is moved twice.
+///
+/// Every entry is whole words, so it is built in words: each holds four bytes in the order of memory.
 #[derive(Debug)]
 pub struct ChunkWriter {
-    bytes: Vec<u8>,
+    words: Vec<u32>,
     section: usize,
 }
+
+const WORD_BYTES: usize = 4;
 
 impl ChunkWriter {
     /// Bytes of room for the accumulator in front of the chunk.
@@ -174,58 +178,53 @@ impl ChunkWriter {
 
     /// Starts a chunk for a block with these header fields. `capacity_bytes` saves the growing.
     pub fn new(number: u64, timestamp: u64, base_fee: u64, capacity_bytes: usize) -> Self {
-        let mut bytes = Vec::with_capacity(Self::ROOM + HEAD_BYTES + capacity_bytes);
-        bytes.extend_from_slice(&[0; Self::ROOM]);
-        bytes.extend_from_slice(&FORMAT);
+        let mut words = Vec::with_capacity((Self::ROOM + HEAD_BYTES + capacity_bytes).div_ceil(WORD_BYTES));
+        words.extend_from_slice(&[0; Self::ROOM / WORD_BYTES]);
+        words.push(u32::from_ne_bytes(FORMAT));
         for field in [number, timestamp, base_fee] {
-            bytes.extend_from_slice(&field.to_be_bytes());
+            words.extend_from_slice(&bytemuck::cast::<_, [u32; 2]>(field.to_be()));
         }
-        bytes.extend_from_slice(&[0; 16]);
-        Self { section: bytes.len(), bytes }
+        words.extend_from_slice(&[0; 16 / WORD_BYTES]);
+        Self { section: words.len(), words }
     }
 
     /// Adds a transaction.
     pub fn transaction(&mut self, transaction: &ChunkTransaction) {
-        self.bytes.extend_from_slice(&transaction.signing_hash.0);
-        self.bytes.extend_from_slice(&transaction.sender.0);
+        self.words.extend_from_slice(&transaction.signing_hash.memory_words());
+        self.words.extend_from_slice(&transaction.sender.memory_words());
     }
 
     /// Adds an outcome.
     pub fn outcome(&mut self, outcome: u32) {
-        self.bytes.extend_from_slice(&outcome.to_be_bytes());
+        self.words.push(outcome.to_be());
     }
 
     /// Ends the transactions or the outcomes and returns the section's hash.
     pub fn end_section<H: Hashing>(&mut self) -> Hash {
-        let hash = H::keccak256(&self.bytes[self.section..]);
-        self.section = self.bytes.len();
+        let hash = H::keccak256(bytemuck::cast_slice(&self.words[self.section..]));
+        self.section = self.words.len();
         hash
     }
 
     /// Adds a withdrawal.
     pub fn message(&mut self, message: &Message) {
-        self.bytes.extend_from_slice(&message.recipient.0);
-        self.bytes.extend_from_slice(&message.amount.to_be_bytes());
+        self.words.extend_from_slice(&message.recipient.memory_words());
+        self.words.extend_from_slice(&bytemuck::cast::<_, [u32; 4]>(message.amount.to_be()));
     }
 
     /// Adds a write. Keys must rise strictly over the chunk.
     pub fn write(&mut self, key: &Key, object: &Object) {
-        let kind = object.kind();
+        object.with_words(|words| self.write_words(key, object.kind(), words));
+    }
+
+    /// As [`ChunkWriter::write`], of an object of `kind` whose words are at hand.
+    pub fn write_words(&mut self, key: &Key, kind: Kind, words: &[u32]) {
         let key_words = match kind {
             Kind::Job | Kind::Channel => &key.words()[..],
             Kind::Account | Kind::Device | Kind::Chain => &key.words()[..6],
         };
-        self.words(key_words);
-        object.with_words(|words| self.words(words));
-    }
-
-    /// Appends words, most significant byte first. Made whole before they are appended, which costs the image half of appending them one by one.
-    fn words(&mut self, words: &[u32]) {
-        let mut big_endian = [[0; 4]; Object::WORDS_MAX];
-        for (bytes, word) in big_endian.iter_mut().zip(words) {
-            *bytes = word.to_be_bytes();
-        }
-        self.bytes.extend_from_slice(big_endian[..words.len()].as_flattened());
+        self.words.extend(key_words.iter().map(|word| word.to_be()));
+        self.words.extend(words.iter().map(|word| word.to_be()));
     }
 
     /// Ends the chunk, given the number of entries of each section.
@@ -237,29 +236,28 @@ impl ChunkWriter {
         writes: u32,
         state_root: &Digest,
     ) -> FinishedChunk {
-        self.bytes.extend_from_slice(&state_root.to_hash().0);
-        let counts = Self::ROOM + HEAD_BYTES - 16;
-        for (i, count) in [requests, transactions, messages, writes].into_iter().enumerate() {
-            self.bytes[counts + 4 * i..counts + 4 * (i + 1)].copy_from_slice(&count.to_be_bytes());
-        }
-        FinishedChunk(self.bytes)
+        self.words.extend_from_slice(&state_root.to_hash().memory_words());
+        let counts = (Self::ROOM + HEAD_BYTES) / WORD_BYTES - 4;
+        let entries = [requests, transactions, messages, writes];
+        self.words[counts..counts + 4].copy_from_slice(&entries.map(u32::to_be));
+        FinishedChunk(self.words)
     }
 }
 
 /// A complete chunk, still with the room in front.
 #[derive(Debug)]
-pub struct FinishedChunk(Vec<u8>);
+pub struct FinishedChunk(Vec<u32>);
 
 impl FinishedChunk {
     /// Absorbs the chunk into `accumulator` and returns its bytes if they are wanted.
     pub fn absorb_into<H: Hashing>(mut self, accumulator: &mut Accumulator) -> Self {
-        accumulator.absorb_in_place::<H>(&mut self.0);
+        accumulator.absorb_in_place::<H>(bytemuck::cast_slice_mut(&mut self.0));
         self
     }
 
     /// The chunk's bytes.
     pub fn bytes(&self) -> &[u8] {
-        &self.0[ChunkWriter::ROOM..]
+        &bytemuck::cast_slice(&self.0)[ChunkWriter::ROOM..]
     }
 }
 

@@ -1,6 +1,6 @@
 //! The Ethereum transactions that wallets sign: EIP-1559 (type 2) and legacy with EIP-155 replay protection.
 
-use alloc::vec::Vec;
+use alloc::{borrow::Cow, vec::Vec};
 
 use crate::{
     Address, Hash, Hashing, Refusal,
@@ -8,30 +8,57 @@ use crate::{
     rlp,
 };
 
+/// A 256-bit integer as the machine takes it: eight words, least significant first.
+type Integer = [u32; 8];
+
 /// Half the order of secp256k1, n/2 rounded down: EIP-2's bound on s, without which every signature has a twin.
-const HALF_ORDER: [u8; 32] = [
-    0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x5d, 0x57, 0x6e,
-    0x73, 0x57, 0xa4, 0x50, 0x1d, 0xdf, 0xe9, 0x2f, 0x46, 0x68, 0x1b, 0x20, 0xa0,
-];
+const HALF_ORDER: Integer =
+    [0x681b_20a0, 0xdfe9_2f46, 0x57a4_501d, 0x5d57_6e73, 0xffff_ffff, 0xffff_ffff, 0xffff_ffff, 0x7fff_ffff];
 
 /// The order of secp256k1, n.
-const ORDER: [u8; 32] = [
-    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0xba, 0xae, 0xdc,
-    0xe6, 0xaf, 0x48, 0xa0, 0x3b, 0xbf, 0xd2, 0x5e, 0x8c, 0xd0, 0x36, 0x41, 0x41,
-];
+const ORDER: Integer =
+    [0xd036_4141, 0xbfd2_5e8c, 0xaf48_a03b, 0xbaae_dce6, 0xffff_fffe, 0xffff_ffff, 0xffff_ffff, 0xffff_ffff];
+
+/// Reads a big-endian integer.
+#[inline]
+fn integer(bytes: &[u8; 32]) -> Integer {
+    core::array::from_fn(|i| {
+        let at = 28 - 4 * i;
+        u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+    })
+}
+
+/// The inverse of [`integer`].
+fn big_endian(words: &Integer) -> Hash {
+    let mut hash = Hash::ZERO;
+    for (bytes, word) in hash.0.chunks_exact_mut(4).zip(words.iter().rev()) {
+        bytes.copy_from_slice(&word.to_be_bytes());
+    }
+    hash
+}
 
 /// A secp256k1 signature whose ranges have been checked: 1 ≤ r < n, 1 ≤ s ≤ n/2, parity 0 or 1.
+///
+/// Held in words, because the machine's precompile takes words: what comes as bytes is turned once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signature {
-    r: Hash,
-    s: Hash,
+    r: Integer,
+    s: Integer,
     is_odd: bool,
 }
 
 impl Signature {
     /// Checks the ranges; `None` if r or s is out of them.
     pub fn new(r: Hash, s: Hash, is_odd: bool) -> Option<Self> {
-        let in_range = r != Hash::ZERO && r.0 < ORDER && s != Hash::ZERO && s.0 <= HALF_ORDER;
+        Self::from_words(integer(&r.0), integer(&s.0), is_odd)
+    }
+
+    /// As [`Signature::new`], of r and s as words, least significant first.
+    #[inline]
+    pub fn from_words(r: [u32; 8], s: [u32; 8], is_odd: bool) -> Option<Self> {
+        let is_zero = |words: &Integer| words.iter().all(|&word| word == 0);
+        let compare = |left: &Integer, right: &Integer| left.iter().rev().cmp(right.iter().rev());
+        let in_range = !is_zero(&r) && compare(&r, &ORDER).is_lt() && !is_zero(&s) && compare(&s, &HALF_ORDER).is_le();
         in_range.then_some(Self { r, s, is_odd })
     }
 
@@ -42,31 +69,36 @@ impl Signature {
             28 => true,
             _ => return None,
         };
-        let word = |from: usize| Hash(bytes[from..from + 32].try_into().expect("32 bytes"));
-        Self::new(word(0), word(32), is_odd)
+        let word = |from: usize| integer(bytes[from..from + 32].try_into().expect("32 bytes"));
+        Self::from_words(word(0), word(32), is_odd)
     }
 
     /// The inverse of [`Signature::from_bytes`].
     pub fn to_bytes(&self) -> [u8; 65] {
         let mut bytes = [0; 65];
-        bytes[..32].copy_from_slice(&self.r.0);
-        bytes[32..64].copy_from_slice(&self.s.0);
+        bytes[..32].copy_from_slice(&self.r().0);
+        bytes[32..64].copy_from_slice(&self.s().0);
         bytes[64] = 27 + u8::from(self.is_odd);
         bytes
     }
 
     /// The x coordinate of the nonce point, big-endian.
-    pub fn r(&self) -> &Hash {
-        &self.r
+    pub fn r(&self) -> Hash {
+        big_endian(&self.r)
     }
 
     /// The proof scalar, big-endian.
-    pub fn s(&self) -> &Hash {
-        &self.s
+    pub fn s(&self) -> Hash {
+        big_endian(&self.s)
+    }
+
+    /// r and s as words, least significant first.
+    pub const fn words(&self) -> [&[u32; 8]; 2] {
+        [&self.r, &self.s]
     }
 
     /// Whether the nonce point's y is odd.
-    pub fn is_odd(&self) -> bool {
+    pub const fn is_odd(&self) -> bool {
         self.is_odd
     }
 }
@@ -103,9 +135,17 @@ pub struct Envelope<'a> {
     pub data: &'a [u8],
     /// The sender's signature, its ranges checked.
     pub signature: Signature,
-    /// What the signature signs, before hashing: type byte, then list fields.
-    unsigned: &'a [u8],
+    /// The list's fields that are signed, as they lie in the bytes.
+    fields: &'a [u8],
+    /// What is signed, where it lies in one piece.
+    preimage: Option<&'a [u8]>,
+    bytes_length: usize,
 }
+
+const TOO_MANY_FIELDS: rlp::Error = "the transaction has too many fields";
+
+/// Stands where a signature has not been read yet. It is no signature: its integers are zero.
+const NO_SIGNATURE: Signature = Signature { r: [0; 8], s: [0; 8], is_odd: false };
 
 fn malformed(reason: rlp::Error) -> Refusal {
     Refusal::MalformedEnvelope { reason }
@@ -121,18 +161,93 @@ impl<'a> Envelope<'a> {
         if bytes.len() > TRANSACTION_BYTES_MAX {
             return Err(Refusal::TransactionTooLong { got: bytes.len() });
         }
-        match bytes.first() {
+        let envelope = match bytes.first() {
             None => Err(malformed("the transaction is empty")),
             Some(2) => Self::decode_eip1559(rlp::whole_list(&bytes[1..]).map_err(malformed)?),
             Some(&first) if first >= 0xc0 => Self::decode_legacy(rlp::whole_list(bytes).map_err(malformed)?),
             Some(&got) if got < 0x80 => Err(Refusal::UnsupportedType { got }),
             Some(_) => Err(malformed("the transaction is neither typed nor a list")),
+        }?;
+        Ok(Self { bytes_length: bytes.len(), ..envelope })
+    }
+
+    /// Decodes a transaction that comes as what its sender signed (EIP-1559: type, then a list; legacy: a list that ends with chain id, 0, 0) and the signature. The proven image
+    /// gets it so: what it hashes lies in one piece, and nobody turns r and s from bytes into words.
+    ///
+    /// Each transaction has one such form, and [`Envelope::bytes_length`] is the length of the bytes that a wallet sends for it.
+    ///
+    /// # Errors
+    /// As [`Envelope::decode`], for the same transactions.
+    #[inline]
+    pub fn decode_signed(preimage: &'a [u8], signature: Signature) -> Result<Self, Refusal> {
+        if preimage.len() > TRANSACTION_BYTES_MAX {
+            return Err(Refusal::TransactionTooLong { got: preimage.len() });
+        }
+        let mut envelope = match preimage.first() {
+            None => return Err(malformed("the transaction is empty")),
+            Some(2) => {
+                let payload = rlp::whole_list(&preimage[1..]).map_err(malformed)?;
+                let mut rest = payload;
+                let envelope = Self::decode_eip1559_fields(&mut rest, signature)?;
+                if !rest.is_empty() {
+                    return Err(malformed(TOO_MANY_FIELDS));
+                }
+                envelope.check_tip()?;
+                Self { fields: payload, ..envelope }
+            }
+            Some(&first) if first >= 0xc0 => {
+                let payload = rlp::whole_list(preimage).map_err(malformed)?;
+                let mut rest = payload;
+                let envelope = Self::decode_legacy_fields(&mut rest, signature)?;
+                let fields = &payload[..payload.len() - rest.len()];
+                let chain_id = rlp::u64(&mut rest).map_err(malformed)?;
+                if rest != [0x80, 0x80] {
+                    return Err(malformed("what is signed does not end with the chain id and two zeros"));
+                }
+                // No wallet's bytes could hold it: their v is 35 + 2·chain id + parity, and a u64.
+                let parity = u64::from(signature.is_odd);
+                if chain_id.checked_mul(2).and_then(|twice| twice.checked_add(35 + parity)).is_none() {
+                    return Err(malformed("the chain id is too large"));
+                }
+                Self { chain_id, fields, ..envelope }
+            }
+            Some(&got) if got < 0x80 => return Err(Refusal::UnsupportedType { got }),
+            Some(_) => return Err(malformed("the transaction is neither typed nor a list")),
+        };
+        envelope.preimage = Some(preimage);
+        envelope.bytes_length = envelope.measure();
+        match envelope.bytes_length {
+            got if got > TRANSACTION_BYTES_MAX => Err(Refusal::TransactionTooLong { got }),
+            _ => Ok(envelope),
         }
     }
 
     fn decode_eip1559(payload: &'a [u8]) -> Result<Self, Refusal> {
         let mut rest = payload;
         let input = &mut rest;
+        // The signature is behind what it signs.
+        let mut envelope = Self::decode_eip1559_fields(input, NO_SIGNATURE)?;
+        envelope.fields = &payload[..payload.len() - input.len()];
+        let is_odd = match rlp::u64(input).map_err(malformed)? {
+            0 => false,
+            1 => true,
+            got => return Err(Refusal::BadSignature { reason: "y parity is neither 0 nor 1", v: got }),
+        };
+        envelope.signature = Self::decode_signature(input, is_odd, u64::from(is_odd))?;
+        envelope.check_tip()?;
+        Ok(envelope)
+    }
+
+    fn check_tip(&self) -> Result<(), Refusal> {
+        match self.tip_max <= self.fee_max {
+            true => Ok(()),
+            false => Err(Refusal::TipAboveMaximum { tip: self.tip_max, maximum: self.fee_max }),
+        }
+    }
+
+    /// Reads the signed fields. `fields` is left to the caller.
+    #[inline(always)]
+    fn decode_eip1559_fields(input: &mut &'a [u8], signature: Signature) -> Result<Self, Refusal> {
         let chain_id = rlp::u64(input).map_err(malformed)?;
         let nonce = rlp::u64(input).map_err(malformed)?;
         let tip_max = rlp::u128(input).map_err(malformed)?;
@@ -141,19 +256,8 @@ impl<'a> Envelope<'a> {
         if !rlp::list(input).map_err(malformed)?.is_empty() {
             return Err(Refusal::AccessListNotEmpty);
         }
-        let unsigned = &payload[..payload.len() - input.len()];
-        let is_odd = match rlp::u64(input).map_err(malformed)? {
-            0 => false,
-            1 => true,
-            got => return Err(Refusal::BadSignature { reason: "y parity is neither 0 nor 1", v: got }),
-        };
-        let signature = Self::decode_signature(input, is_odd, u64::from(is_odd))?;
-        if tip_max > fee_max {
-            return Err(Refusal::TipAboveMaximum { tip: tip_max, maximum: fee_max });
-        }
-        let transaction_type = TransactionType::Eip1559;
         Ok(Self {
-            transaction_type,
+            transaction_type: TransactionType::Eip1559,
             chain_id,
             nonce,
             fee_max,
@@ -163,27 +267,37 @@ impl<'a> Envelope<'a> {
             value,
             data,
             signature,
-            unsigned,
+            fields: &[],
+            preimage: None,
+            bytes_length: 0,
         })
     }
 
     fn decode_legacy(payload: &'a [u8]) -> Result<Self, Refusal> {
         let mut rest = payload;
         let input = &mut rest;
-        let nonce = rlp::u64(input).map_err(malformed)?;
-        let fee_max = rlp::u128(input).map_err(malformed)?;
-        let (gas_limit, to, value, data) = Self::decode_action(input)?;
-        let unsigned = &payload[..payload.len() - input.len()];
+        let mut envelope = Self::decode_legacy_fields(input, NO_SIGNATURE)?;
+        envelope.fields = &payload[..payload.len() - input.len()];
         let v = rlp::u64(input).map_err(malformed)?;
         let chain_and_parity = match v {
             27 | 28 => return Err(Refusal::MissingReplayProtection),
             35.. => v - 35,
             got => return Err(Refusal::BadSignature { reason: "v is not 35 + 2·chain id + parity", v: got }),
         };
-        let signature = Self::decode_signature(input, chain_and_parity & 1 == 1, v)?;
+        envelope.signature = Self::decode_signature(input, chain_and_parity & 1 == 1, v)?;
+        envelope.chain_id = chain_and_parity / 2;
+        Ok(envelope)
+    }
+
+    /// Reads the signed fields in front of the chain id, which is left to the caller with `fields`.
+    #[inline(always)]
+    fn decode_legacy_fields(input: &mut &'a [u8], signature: Signature) -> Result<Self, Refusal> {
+        let nonce = rlp::u64(input).map_err(malformed)?;
+        let fee_max = rlp::u128(input).map_err(malformed)?;
+        let (gas_limit, to, value, data) = Self::decode_action(input)?;
         Ok(Self {
             transaction_type: TransactionType::Legacy,
-            chain_id: chain_and_parity / 2,
+            chain_id: 0,
             nonce,
             fee_max,
             tip_max: fee_max,
@@ -192,7 +306,9 @@ impl<'a> Envelope<'a> {
             value,
             data,
             signature,
-            unsigned,
+            fields: &[],
+            preimage: None,
+            bytes_length: 0,
         })
     }
 
@@ -221,33 +337,74 @@ impl<'a> Envelope<'a> {
         let r = rlp::u256(input).map_err(malformed)?;
         let s = rlp::u256(input).map_err(malformed)?;
         if !input.is_empty() {
-            return Err(malformed("the transaction has too many fields"));
+            return Err(malformed(TOO_MANY_FIELDS));
         }
         Signature::new(r, s, is_odd)
             .ok_or(Refusal::BadSignature { reason: "r or s is zero or too large (s must be at most n/2)", v })
     }
 
-    /// The hash the sender signed.
-    pub fn signing_hash<H: Hashing>(&self) -> Hash {
-        let mut bytes = Vec::with_capacity(16 + self.unsigned.len());
+    /// Bytes that a wallet sends for the transaction.
+    pub const fn bytes_length(&self) -> usize {
+        self.bytes_length
+    }
+
+    /// The length of what [`encode_eip1559`] or [`encode_legacy`] makes of the transaction.
+    fn measure(&self) -> usize {
+        let Signature { r, s, is_odd } = &self.signature;
+        let (kind, v) = match self.transaction_type {
+            TransactionType::Eip1559 => (1, 1),
+            TransactionType::Legacy => {
+                let v = 35 + 2 * u128::from(self.chain_id) + u128::from(*is_odd);
+                (0, encode_integer(&v.to_be_bytes()).1)
+            }
+        };
+        let payload = self.fields.len() + v + integer_length(r) + integer_length(s);
+        kind + rlp::list_header(payload).1 + payload
+    }
+
+    /// What the sender signed.
+    pub fn preimage(&self) -> Cow<'a, [u8]> {
+        if let Some(preimage) = self.preimage {
+            return Cow::Borrowed(preimage);
+        }
+        let mut bytes = Vec::with_capacity(16 + self.fields.len());
         match self.transaction_type {
             TransactionType::Eip1559 => {
                 bytes.push(2);
-                let (header, length) = rlp::list_header(self.unsigned.len());
+                let (header, length) = rlp::list_header(self.fields.len());
                 bytes.extend_from_slice(&header[..length]);
-                bytes.extend_from_slice(self.unsigned);
+                bytes.extend_from_slice(self.fields);
             }
             TransactionType::Legacy => {
                 // EIP-155 signs (fields, chain id, 0, 0).
                 let (digits, digits_length) = encode_integer(&self.chain_id.to_be_bytes());
-                let (header, length) = rlp::list_header(self.unsigned.len() + digits_length + 2);
+                let (header, length) = rlp::list_header(self.fields.len() + digits_length + 2);
                 bytes.extend_from_slice(&header[..length]);
-                bytes.extend_from_slice(self.unsigned);
+                bytes.extend_from_slice(self.fields);
                 bytes.extend_from_slice(&digits[..digits_length]);
                 bytes.extend_from_slice(&[0x80, 0x80]);
             }
         }
-        H::keccak256(&bytes)
+        Cow::Owned(bytes)
+    }
+
+    /// The hash the sender signed.
+    pub fn signing_hash<H: Hashing>(&self) -> Hash {
+        H::keccak256(&self.preimage())
+    }
+}
+
+/// Bytes of the RLP of a positive integer.
+#[inline]
+fn integer_length(words: &Integer) -> usize {
+    // Nearly all are as long as they can be.
+    if words[7] >= 1 << 24 {
+        return 33;
+    }
+    match words.iter().rposition(|&word| word != 0) {
+        None => 1,
+        Some(0) if words[0] < 0x80 => 1,
+        Some(top) => 1 + 4 * (top + 1) - words[top].leading_zeros() as usize / 8,
     }
 }
 
@@ -325,8 +482,8 @@ pub fn encode_eip1559<H: Hashing>(fields: &Unsigned<'_>, sign: impl FnOnce(Hash)
     payload.push(0xc0);
     let signature = sign(H::keccak256(&as_list(&payload, &[2])));
     push_integer(&mut payload, &[u8::from(signature.is_odd)]);
-    push_integer(&mut payload, &signature.r.0);
-    push_integer(&mut payload, &signature.s.0);
+    push_integer(&mut payload, &signature.r().0);
+    push_integer(&mut payload, &signature.s().0);
     as_list(&payload, &[2])
 }
 
@@ -342,7 +499,7 @@ pub fn encode_legacy<H: Hashing>(fields: &Unsigned<'_>, sign: impl FnOnce(Hash) 
     let signature = sign(H::keccak256(&as_list(&payload, &[])));
     payload.truncate(unsigned_length);
     push_integer(&mut payload, &(35 + 2 * u128::from(fields.chain_id) + u128::from(signature.is_odd)).to_be_bytes());
-    push_integer(&mut payload, &signature.r.0);
-    push_integer(&mut payload, &signature.s.0);
+    push_integer(&mut payload, &signature.r().0);
+    push_integer(&mut payload, &signature.s().0);
     as_list(&payload, &[])
 }

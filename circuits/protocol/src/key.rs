@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::{Address, ObjectError};
+use crate::{Address, Hash, ObjectError};
 
 /// What kind of object a key names. The numbers are part of the encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,8 +35,16 @@ impl Kind {
 }
 
 /// kind `u32` ‖ address ‖ nonce `u64`, as eight 32-bit words, most significant first: comparing the arrays compares the integers.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Eq, PartialOrd, Ord, Hash)]
+#[allow(clippy::derived_hash_with_manual_eq, reason = "the comparison is the derived one without a call of `memcmp`")]
 pub struct Key([u32; 8]);
+
+impl PartialEq for Key {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        (0..8).all(|i| self.0[i] == other.0[i])
+    }
+}
 
 impl Key {
     /// The sentinel's key: below every object's.
@@ -47,8 +55,8 @@ impl Key {
     pub const CHAIN: Self = Self([Kind::Chain as u32, 0, 0, 0, 0, 0, 0, 0]);
 
     fn new(kind: Kind, address: &Address, nonce: u64) -> Self {
-        let word = |i: usize| u32::from_be_bytes(address.0[4 * i..4 * i + 4].try_into().expect("four bytes"));
-        Self([kind as u32, word(0), word(1), word(2), word(3), word(4), (nonce >> 32) as u32, nonce as u32])
+        let [a, b, c, d, e] = address.integer_words();
+        Self([kind as u32, a, b, c, d, e, (nonce >> 32) as u32, nonce as u32])
     }
 
     /// The account at `address`.
@@ -88,11 +96,8 @@ impl Key {
 
     /// The address part.
     pub fn address(&self) -> Address {
-        let mut address = Address::ZERO;
-        for (chunk, word) in address.0.chunks_exact_mut(4).zip(&self.0[1..6]) {
-            chunk.copy_from_slice(&word.to_be_bytes());
-        }
-        address
+        let [_, a, b, c, d, e, ..] = self.0;
+        Address::from_integer_words([a, b, c, d, e])
     }
 
     /// The nonce part.
@@ -102,16 +107,12 @@ impl Key {
 
     /// The key as 32 big-endian bytes.
     pub fn to_bytes(self) -> [u8; 32] {
-        let mut bytes = [0; 32];
-        for (chunk, word) in bytes.chunks_exact_mut(4).zip(self.0) {
-            chunk.copy_from_slice(&word.to_be_bytes());
-        }
-        bytes
+        Hash::from_integer_words(self.0).0
     }
 
     /// The inverse of [`Key::to_bytes`].
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(core::array::from_fn(|i| u32::from_be_bytes(bytes[4 * i..4 * i + 4].try_into().expect("four bytes"))))
+        Self(Hash(bytes).integer_words())
     }
 }
 

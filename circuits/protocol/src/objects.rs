@@ -81,11 +81,18 @@ impl<const N: usize> Words<N> {
         self.u64((value >> 64) as u64).u64(value as u64)
     }
 
-    fn bytes<const BYTES: usize>(&mut self, bytes: &[u8; BYTES]) -> &mut Self {
-        for chunk in bytes.chunks_exact(4) {
-            self.u32(u32::from_be_bytes(chunk.try_into().expect("four bytes")));
-        }
+    fn all<const COUNT: usize>(&mut self, words: [u32; COUNT]) -> &mut Self {
+        self.words[self.length..self.length + COUNT].copy_from_slice(&words);
+        self.length += COUNT;
         self
+    }
+
+    fn address(&mut self, address: &Address) -> &mut Self {
+        self.all(address.integer_words())
+    }
+
+    fn hash(&mut self, hash: &Hash) -> &mut Self {
+        self.all(hash.integer_words())
     }
 
     fn finish(&self) -> &[u32] {
@@ -304,8 +311,8 @@ impl Object {
             Self::Account(account) => with(Words::<6>::new().u64(account.nonce).u128(account.balance).finish()),
             Self::Device(device) => with(
                 Words::<27>::new()
-                    .bytes(&device.owner.0)
-                    .bytes(&device.payout.0)
+                    .address(&device.owner)
+                    .address(&device.payout)
                     .u128(device.stake)
                     .u128(device.bonded)
                     .u32(device.class)
@@ -320,21 +327,21 @@ impl Object {
                     .u32(job.status as u32)
                     .u32(job.minimum_tier.into())
                     .u32(job.is_device_named.into())
-                    .bytes(&job.device.0)
-                    .bytes(&job.model.0)
-                    .bytes(&job.input_hash.0)
+                    .address(&job.device)
+                    .hash(&job.model)
+                    .hash(&job.input_hash)
                     .u128(job.unit_price)
                     .u64(job.unit_limit)
                     .u128(job.escrow)
                     .u128(job.bond)
                     .u64(job.deadline)
-                    .bytes(&job.receipt_digest.0)
+                    .hash(&job.receipt_digest)
                     .u64(job.units_paid)
                     .finish(),
             ),
             Self::Channel(channel) => with(
                 Words::<16>::new()
-                    .bytes(&channel.payee.0)
+                    .address(&channel.payee)
                     .u128(channel.deposit)
                     .u128(channel.paid)
                     .u64(channel.closing_time)
@@ -343,8 +350,8 @@ impl Object {
             ),
             Self::Chain(chain) => with(
                 Words::<32>::new()
-                    .bytes(&chain.genesis_id.0)
-                    .bytes(&chain.fee_recipient.0)
+                    .hash(&chain.genesis_id)
+                    .address(&chain.fee_recipient)
                     .u64(chain.base_fee_max)
                     .u32(chain.gas_table_version)
                     .u64(chain.leaf_count)

@@ -8,14 +8,34 @@ use crate::{Digest, Tag};
 pub type Amount = u128;
 
 /// An Ethereum address. Word-aligned, so that the machine moves it a word at a time.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, Eq, PartialOrd, Ord, Hash)]
+#[allow(clippy::derived_hash_with_manual_eq, reason = "words are equal where bytes are")]
 #[repr(C, align(4))]
 pub struct Address(pub [u8; 20]);
 
 /// A 32-byte hash (keccak-256 unless a field says otherwise). Word-aligned like [`Address`].
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, Eq, PartialOrd, Ord, Hash)]
+#[allow(clippy::derived_hash_with_manual_eq, reason = "words are equal where bytes are")]
 #[repr(C, align(4))]
 pub struct Hash(pub [u8; 32]);
+
+/// Word by word: the derived comparison is a call of `memcmp`, which costs the machine twice as much.
+impl PartialEq for Address {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        let (left, right) = (self.memory_words(), other.memory_words());
+        (0..5).all(|i| left[i] == right[i])
+    }
+}
+
+/// Word by word, as of an [`Address`].
+impl PartialEq for Hash {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        let (left, right) = (self.memory_words(), other.memory_words());
+        (0..8).all(|i| left[i] == right[i])
+    }
+}
 
 impl Address {
     /// Twenty zero bytes: "nobody".
@@ -29,6 +49,24 @@ impl Address {
         Self(bytes)
     }
 
+    /// The bytes as words of memory, for copies and comparisons: what numbers they are depends on the machine.
+    #[inline]
+    pub(crate) fn memory_words(&self) -> [u32; 5] {
+        bytemuck::cast(self.0)
+    }
+
+    /// The address as an integer, most significant word first.
+    #[inline]
+    pub fn integer_words(&self) -> [u32; 5] {
+        self.memory_words().map(u32::from_be)
+    }
+
+    /// The inverse of [`Address::integer_words`].
+    #[inline]
+    pub fn from_integer_words(words: [u32; 5]) -> Self {
+        Self(bytemuck::cast(words.map(u32::to_be)))
+    }
+
     /// Whether this is [`Address::ZERO`].
     pub fn is_zero(&self) -> bool {
         *self == Self::ZERO
@@ -39,18 +77,32 @@ impl Hash {
     /// Thirty-two zero bytes: the start of every accumulator, and "none" where a hash is optional.
     pub const ZERO: Self = Self([0; 32]);
 
+    /// The bytes as words of memory, for copies and comparisons.
+    #[inline]
+    pub(crate) fn memory_words(&self) -> [u32; 8] {
+        bytemuck::cast(self.0)
+    }
+
+    /// The hash as an integer, most significant word first.
+    #[inline]
+    pub fn integer_words(&self) -> [u32; 8] {
+        self.memory_words().map(u32::from_be)
+    }
+
+    /// The inverse of [`Hash::integer_words`].
+    #[inline]
+    pub fn from_integer_words(words: [u32; 8]) -> Self {
+        Self(bytemuck::cast(words.map(u32::to_be)))
+    }
+
     /// The hash as the machine and the public values hold it: word i is the little-endian reading of bytes 4i … 4i+3.
     pub fn to_words(self) -> [u32; 8] {
-        core::array::from_fn(|i| u32::from_le_bytes(self.0[4 * i..4 * i + 4].try_into().expect("four bytes")))
+        self.memory_words().map(u32::from_le)
     }
 
     /// The inverse of [`Hash::to_words`].
     pub fn from_words(words: [u32; 8]) -> Self {
-        let mut bytes = [0; 32];
-        for (chunk, word) in bytes.chunks_exact_mut(4).zip(words) {
-            chunk.copy_from_slice(&word.to_le_bytes());
-        }
-        Self(bytes)
+        Self(bytemuck::cast(words.map(u32::to_le)))
     }
 }
 

@@ -40,19 +40,11 @@ impl WordReader<'_> {
     }
 
     pub(crate) fn address(&mut self) -> Result<Address, Truncated> {
-        let mut address = Address::ZERO;
-        for (chunk, word) in address.0.chunks_exact_mut(4).zip(self.take::<5>()?) {
-            chunk.copy_from_slice(&word.to_be_bytes());
-        }
-        Ok(address)
+        Ok(Address::from_integer_words(self.take()?))
     }
 
     pub(crate) fn hash(&mut self) -> Result<Hash, Truncated> {
-        let mut hash = Hash::ZERO;
-        for (chunk, word) in hash.0.chunks_exact_mut(4).zip(self.take::<8>()?) {
-            chunk.copy_from_slice(&word.to_be_bytes());
-        }
-        Ok(hash)
+        Ok(Hash::from_integer_words(self.take()?))
     }
 }
 

@@ -187,10 +187,53 @@ fn honest_transactions_decode() {
         assert_eq!((envelope.chain_id, envelope.nonce, envelope.gas_limit), (7_707, 5, 21_000));
         assert_eq!((envelope.fee_max, envelope.value), (1_000_000_000, 0x1_0000));
         assert_eq!((envelope.to, envelope.data), (Address([0x77; 20]), &[][..]));
-        assert_eq!((envelope.signature.r(), envelope.signature.s()), (&Hash([0x11; 32]), &Hash([0x22; 32])));
+        assert_eq!((envelope.signature.r(), envelope.signature.s()), (Hash([0x11; 32]), Hash([0x22; 32])));
         assert!(envelope.signature.is_odd());
         assert_eq!(encode_again(&envelope), bytes);
     }
+}
+
+/// What is refused of a transaction's bytes is refused of what was signed.
+#[test]
+fn what_was_signed_is_held_to_the_same_rules() {
+    for fields in Fields::both() {
+        let bytes = fields.with(DATA, rlp::string(&[0xab; 300])).bytes();
+        let sent = Envelope::decode(&bytes).unwrap();
+        let (preimage, signature) = (sent.preimage(), sent.signature);
+        for length in 0..preimage.len() {
+            assert!(Envelope::decode_signed(&preimage[..length], signature).is_err());
+        }
+        let longer = [&preimage[..], &[0]].concat();
+        assert!(matches!(Envelope::decode_signed(&longer, signature), Err(Refusal::MalformedEnvelope { .. })));
+        let huge = vec![0xf8; 1_537];
+        assert_eq!(Envelope::decode_signed(&huge, signature), Err(Refusal::TransactionTooLong { got: 1_537 }));
+    }
+    let signature = Envelope::decode(&Fields::legacy().bytes()).unwrap().signature;
+    let legacy = |tail: &[Vec<u8>]| {
+        let head = &Fields::legacy().items[..6];
+        rlp::list(&[head, tail].concat())
+    };
+    let number = |number: u64| rlp::integer(&number.to_be_bytes());
+    let chain_ids = |chain_id: u64| {
+        Envelope::decode_signed(&legacy(&[number(chain_id), number(0), number(0)]), signature)
+            .map(|signed| signed.chain_id)
+    };
+    // 35 + 2·chain id + parity must be a u64, as it is in the bytes of a wallet; the parity is 1 here.
+    assert_eq!(chain_ids((u64::MAX - 36) / 2), Ok((u64::MAX - 36) / 2));
+    assert!(chain_ids((u64::MAX - 36) / 2 + 1).is_err());
+    for tail in [&[number(7)][..], &[number(7), number(0)], &[number(7), number(0), number(1)], &[]] {
+        assert!(Envelope::decode_signed(&legacy(tail), signature).is_err());
+    }
+    let too_long = Fields::legacy().with(DATA, rlp::string(&[0xab; 1_450]));
+    let (preimage, got) = (legacy_preimage(&too_long), too_long.bytes().len());
+    assert!(preimage.len() <= 1_536 && got > 1_536);
+    assert_eq!(Envelope::decode_signed(&preimage, signature), Err(Refusal::TransactionTooLong { got }));
+}
+
+/// What the sender of a legacy transaction on chain 7,707 signs.
+fn legacy_preimage(fields: &Fields) -> Vec<u8> {
+    let tail = [rlp::integer(&7_707_u64.to_be_bytes()), rlp::integer(&[]), rlp::integer(&[])];
+    rlp::list(&[&fields.items[..6], &tail].concat())
 }
 
 #[test]
@@ -417,9 +460,16 @@ fn a_refused_value_is_shown_whole() {
     assert_eq!(refusal.to_string(), format!("the value 0x{} is not below 2^120", "ff".repeat(32)));
 }
 
+/// An integer of up to 32 bytes; most are as long as they can be.
+fn integer() -> impl Strategy<Value = Hash> {
+    (any::<[u8; 32]>(), prop_oneof![Just(0), 0..32_usize]).prop_map(|(mut bytes, zeros)| {
+        bytes[..zeros].fill(0);
+        Hash(bytes)
+    })
+}
+
 fn signature() -> impl Strategy<Value = Signature> {
-    (any::<[u8; 32]>(), any::<[u8; 32]>(), any::<bool>())
-        .prop_filter_map("in range", |(r, s, is_odd)| Signature::new(Hash(r), Hash(s), is_odd))
+    (integer(), integer(), any::<bool>()).prop_filter_map("in range", |(r, s, is_odd)| Signature::new(r, s, is_odd))
 }
 
 /// Numbers of every length.
@@ -505,6 +555,77 @@ proptest! {
                 Ok(envelope) => prop_assert_eq!(encode_again(&envelope), bytes),
                 Err(refusal) => prop_assert!(refusal.code() <= 9),
             }
+        }
+    }
+
+    /// A transaction as what was signed and a signature is the transaction that a wallet sends, length included.
+    #[test]
+    fn what_was_signed_decodes_to_the_same(random in random()) {
+        for (_, bytes, signing_hash) in random.encode() {
+            let sent = Envelope::decode(&bytes).expect("our own encoding");
+            let preimage = sent.preimage();
+            prop_assert_eq!(Native::keccak256(&preimage), signing_hash);
+            let signed = Envelope::decode_signed(&preimage, sent.signature).expect("the same transaction");
+            prop_assert_eq!(signed.bytes_length(), bytes.len());
+            prop_assert_eq!(sent.bytes_length(), bytes.len());
+            prop_assert_eq!(signed.preimage(), preimage.clone());
+            prop_assert_eq!(signed.signing_hash::<Native>(), signing_hash);
+            prop_assert_eq!(encode_again(&signed), bytes);
+        }
+    }
+
+    /// Whatever decodes from what was signed is a transaction that a wallet can send, and signs the same bytes.
+    #[test]
+    fn changed_preimages_are_transactions_or_nothing(
+        random in random(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in 0..3_usize, insert in any::<bool>(),
+    ) {
+        for (_, bytes, _) in random.encode() {
+            let sent = Envelope::decode(&bytes).expect("our own encoding");
+            let mut preimage = sent.preimage().into_owned();
+            let at = at.index(preimage.len());
+            match cut {
+                0 => preimage[at] = byte,
+                1 if insert => preimage.insert(at, byte),
+                1 => drop(preimage.remove(at)),
+                _ => preimage[at] ^= 1 << (byte % 8),
+            }
+            match Envelope::decode_signed(&preimage, sent.signature) {
+                Ok(signed) => {
+                    let bytes = encode_again(&signed);
+                    prop_assert_eq!(signed.bytes_length(), bytes.len());
+                    let sent = Envelope::decode(&bytes).expect("a transaction");
+                    prop_assert_eq!(&sent.preimage()[..], &preimage[..]);
+                    prop_assert_eq!(sent.signature, signed.signature);
+                }
+                Err(refusal) => prop_assert!(refusal.code() <= 9),
+            }
+        }
+    }
+
+    #[test]
+    fn signatures_in_words_are_signatures_in_bytes(r in integer(), s in integer(), is_odd in any::<bool>()) {
+        let words = |hash: Hash| {
+            let mut words = hash.integer_words();
+            words.reverse();
+            words
+        };
+        let signature = Signature::new(r, s, is_odd);
+        prop_assert_eq!(Signature::from_words(words(r), words(s), is_odd), signature);
+        if let Some(signature) = signature {
+            prop_assert_eq!((signature.r(), signature.s(), signature.is_odd()), (r, s, is_odd));
+            prop_assert_eq!(signature.words(), [&words(r), &words(s)]);
+            prop_assert_eq!(Signature::from_bytes(&signature.to_bytes()), Some(signature));
+        }
+    }
+
+    #[test]
+    fn random_preimages_never_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..200), first in prop::sample::select(vec![2_u8, 0xf8, 0xf9, 0xc5]),
+        signature in signature(),
+    ) {
+        let preimage = [&[first], &bytes[..]].concat();
+        if let Ok(envelope) = Envelope::decode_signed(&preimage, signature) {
+            prop_assert!(Envelope::decode(&encode_again(&envelope)).is_ok());
         }
     }
 
