@@ -344,7 +344,10 @@ mod tests {
         assert_eq!(unusable(&[key, member, network, ("proofs.listen", "here")]), "proofs.listen");
         let listen = ("proofs.listen", "/ip4/127.0.0.1/udp/7071/quic-v1");
         let plan = resolve(&[key, member, network, listen]).settlement_plan().unwrap().expect("settles");
-        assert!(matches!(plan.proofs, ProofPlan::Network { .. }));
+        assert!(matches!(plan.proofs, ProofPlan::Network { allow: None, .. }), "everybody");
+        let listed = resolve(&[key, member, network, listen, ("proofs.allow_file", "provers")]).settlement_plan();
+        let plan = listed.unwrap().expect("settles");
+        assert!(matches!(plan.proofs, ProofPlan::Network { allow: Some(path), .. } if path.as_os_str() == "provers"));
         assert_eq!(resolve(&[]).provers_plan().unwrap(), ProversPlan::default());
         let given = resolve(&[("proofs.keda", "127.0.0.1:9101"), ("proofs.payout_key_file", "fees.key")]);
         let plan = given.provers_plan().unwrap();

@@ -12,8 +12,8 @@ use joule_contracts::proof_bytes;
 use joule_machine::kernel_image;
 use joule_prover_engine::{ArtefactStore, CircuitVerifier, CutError, SegmentInput, batch_context};
 use joule_prover_network::{
-    BatchError, ByEngine, CoordinatorHandle, Identity, KeyError, Multiaddr, NetworkProver, Prices, Rules, ServeError,
-    ServeOptions, Terms, plan, serve,
+    Admission, BatchError, ByEngine, CoordinatorHandle, Identity, KeyError, Multiaddr, NetworkProver, Prices, Rules,
+    ServeError, ServeOptions, Terms, plan, serve,
 };
 use joule_settlement::{NotProven, ProofRequest, ProofSource};
 use joule_storage::{BatchRecord, Database};
@@ -48,6 +48,8 @@ pub struct NetworkProofsConfig {
     pub shape: Shape,
     /// What provers are held to.
     pub rules: Rules,
+    /// Who may prove.
+    pub admission: Admission,
 }
 
 /// Why a network of provers cannot be run.
@@ -135,10 +137,10 @@ impl NetworkProofs {
         verifier: CircuitVerifier,
         config: NetworkProofsConfig,
     ) -> Result<(Self, RunningCoordinator), NetworkProofsError> {
-        let NetworkProofsConfig { listen, folder, version, prices, within, shape, rules } = config;
+        let NetworkProofsConfig { listen, folder, version, prices, within, shape, rules, admission } = config;
         fs::create_dir_all(&folder).map_err(|source| NetworkProofsError::Access { path: folder.clone(), source })?;
         let identity = Identity::of_file(&folder.join("coordinator.key"))?;
-        let options = ServeOptions { identity, listen, folder: folder.join("coordinator"), rules };
+        let options = ServeOptions { identity, listen, folder: folder.join("coordinator"), rules, admission };
         let (notices, received) = mpsc::channel(NOTICES_MAX);
         let (handle, running) = serve(options, Arc::new(ByEngine(verifier.clone())), notices).await?;
         let prover = NetworkProver::new(handle.clone(), verifier, received)?;

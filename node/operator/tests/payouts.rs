@@ -11,8 +11,8 @@ use alloy::{primitives::B256, signers::local::PrivateKeySigner};
 use joule_operator::{Payouts, PayoutsError, PayoutsSetup, Submit};
 use joule_protocol::{Account, Address, Digest, Genesis, Hash, Key as StateKey, Object, PublicValues};
 use joule_prover_network::{
-    Ability, Capabilities, CircuitsId, CoordinatorHandle, Identity, Judge, Labour, LabourError, NotAccepted, Notice,
-    Rules, ServeOptions, Stop, Task, TaskKind, WorkOptions, serve, work,
+    Ability, Admission, Capabilities, CircuitsId, CoordinatorHandle, Identity, Judge, Labour, LabourError, NotAccepted,
+    Notice, Rules, ServeOptions, Stop, Task, TaskKind, WorkOptions, serve, work,
 };
 use joule_state::{BlockItems, Execution};
 use joule_storage::{BatchRecord, BlockRecord, Database, Stage, StateStore};
@@ -182,6 +182,7 @@ async fn a_prover_is_paid_when_others_use_the_chain() {
         listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
         folder: ledger.path().to_owned(),
         rules: Rules::default(),
+        admission: Admission::Everybody,
     };
     let (sender, mut notices) = mpsc::channel(64);
     let (handle, running) = serve(options, Arc::new(Toy), sender).await.unwrap();

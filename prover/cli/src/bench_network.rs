@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use joule_prover_engine::{CircuitVerifier, SegmentInput};
-use joule_prover_network::Prices;
+use joule_prover_network::{Admission, Prices};
 use serde::Serialize;
 
 use crate::{
@@ -128,7 +128,8 @@ async fn measure(
     verifier: &CircuitVerifier,
     base: &Path,
 ) -> anyhow::Result<Run> {
-    let coordinator = Coordinator::start(base, &["/ip4/127.0.0.1/tcp/0".parse()?], verifier.clone()).await?;
+    let coordinator =
+        Coordinator::start(base, &["/ip4/127.0.0.1/tcp/0".parse()?], Admission::Everybody, verifier.clone()).await?;
     let address = coordinator.handle().addresses().first().context("an address")?.to_string();
     let mut processes = Vec::new();
     for index in 0..provers {

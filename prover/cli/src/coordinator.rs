@@ -14,8 +14,8 @@ use joule_prover_engine::{
     ArtefactStore, BatchProof, CircuitVerifier, ResultHeader, SegmentInput, TaskKind as EngineKind, batch_context,
 };
 use joule_prover_network::{
-    ByEngine, CoordinatorHandle, Happening, Identity, Multiaddr, NetworkProver, Prices, Rules, ServeOptions, Terms,
-    What, plan, serve,
+    Admission, ByEngine, CoordinatorHandle, Happening, Identity, Multiaddr, NetworkProver, Prices, Rules, ServeOptions,
+    Terms, What, plan, serve,
 };
 use joule_tables::shape::Shape;
 use serde::Serialize;
@@ -41,7 +41,8 @@ const NOTICES_MAX: usize = 256;
 
 Examples:
   joule-prover coordinator --payments 64 --out batch --listen /ip4/127.0.0.1/tcp/9100
-  joule-prover coordinator --batch batch/batch.input --out batch --json"
+  joule-prover coordinator --batch batch/batch.input --out batch --json
+  joule-prover coordinator --payments 64 --out batch --allow provers.txt    # who is not listed is told so, and its peer id"
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -52,6 +53,10 @@ pub(crate) struct Arguments {
     /// Where provers come in.
     #[arg(long, value_name = "MULTIADDR", default_value = "/ip4/127.0.0.1/tcp/9100")]
     listen: Vec<Multiaddr>,
+    /// Provers that may join, and nobody else: a file with a peer id, an address that ends in one, or a prover's name on each line. Read at the start [default:
+    /// everybody may join].
+    #[arg(long, value_name = "FILE")]
+    allow: Option<PathBuf>,
     /// What a segment of the smallest shape pays on L2, in the base token's smallest unit; each larger shape pays twice as much.
     #[arg(long, default_value_t = 0, value_name = "AMOUNT")]
     price_segment: u128,
@@ -115,12 +120,13 @@ struct Report {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     fs::create_dir_all(&arguments.out).with_context(|| arguments.out.display().to_string())?;
     let (inputs, settlement) = arguments.batch.inputs(&arguments.out)?;
+    let admission = arguments.allow.as_deref().map(Admission::of_file).transpose()?.unwrap_or_default();
     let verifier = arguments.verifier.load_for_this_version(&arguments.cache, arguments.profile)?;
     let prices = Prices { segment: arguments.price_segment, merge: arguments.price_merge, wrap: arguments.price_wrap };
     let within = Duration::from_secs(60 * arguments.within);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let coordinator = Coordinator::start(&arguments.out, &arguments.listen, verifier).await?;
+        let coordinator = Coordinator::start(&arguments.out, &arguments.listen, admission, verifier).await?;
         for address in coordinator.handle().addresses() {
             eprintln!("to help: joule-prover join --coordinator {address} --payout 0x…");
         }
@@ -211,13 +217,19 @@ pub(crate) struct Coordinator {
 }
 
 impl Coordinator {
-    pub(crate) async fn start(folder: &Path, listen: &[Multiaddr], verifier: CircuitVerifier) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        folder: &Path,
+        listen: &[Multiaddr],
+        admission: Admission,
+        verifier: CircuitVerifier,
+    ) -> anyhow::Result<Self> {
         let identity = Identity::of_file(&folder.join("coordinator.key"))?;
         let options = ServeOptions {
             identity,
             listen: listen.to_vec(),
             folder: folder.join("coordinator"),
             rules: Rules::default(),
+            admission,
         };
         let (notices, received) = mpsc::channel(NOTICES_MAX);
         let (handle, running) = serve(options, Arc::new(ByEngine(verifier.clone())), notices).await?;

@@ -37,11 +37,12 @@ impl Client {
     /// What there is to do, by kind and shape.
     ///
     /// # Errors
-    /// [`WorkError::NoAnswer`]; [`WorkError::Refused`] by a coordinator of another version.
+    /// [`WorkError::NoAnswer`]; [`WorkError::Refused`] by a coordinator that does not list it, or of another version.
     pub async fn demand(&self) -> Result<Vec<Queue>, WorkError> {
         let failed = |reason| WorkError::NoAnswer { coordinator: self.coordinator.clone(), reason };
         match timeout(ASK_WITHIN, ask(&self.connection.questions, Question::Demand)).await {
             Ok(Ok(Answer::Demand(queues))) => Ok(queues),
+            Ok(Ok(Answer::No(reason))) => Err(WorkError::Refused(reason)),
             Ok(Ok(other)) => Err(WorkError::Refused(format!("{other:?}"))),
             Ok(Err(reason)) => Err(failed(reason)),
             Err(_) => Err(failed(format!("nothing was heard in {} s", ASK_WITHIN.as_secs()))),

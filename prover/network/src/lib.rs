@@ -14,6 +14,7 @@
 //! | prover | its leases, a result on its way | inputs | claims anew: what it had leased lapses, and is done by the next |
 //! | batch | what it waits for | what was offered for each step, and each accepted result | publishes what is missing; the coordinator answers what it has |
 
+pub mod admission;
 pub mod coordinator;
 pub mod event;
 pub mod ledger;
@@ -36,6 +37,7 @@ mod serve;
 mod transport;
 mod work;
 
+pub use admission::{Admission, AdmissionError};
 #[cfg(feature = "engine")]
 pub use batch::{BatchError, NetworkProver, PlanError, PlannedSegment, Prices, Terms, plan};
 pub use client::Client;

@@ -25,6 +25,7 @@ use tokio::{
 };
 
 use crate::{
+    admission::Admission,
     coordinator::{Coordinator, Queue, Refused, Rules},
     event::{Action, Entry, Event},
     handle::{Command, CoordinatorHandle, Happening, Notice, ServeError, What},
@@ -54,6 +55,8 @@ const VERDICTS_MAX: usize = 4;
 const HAPPENINGS_MAX: usize = 1_024;
 /// What a prover that holds as many leases as it may is told to wait.
 const BUSY_MS: u32 = 500;
+/// How long a peer that is refused keeps its connection, so that the reason reaches it; then its place is somebody else's.
+const REFUSED_FOR: Duration = Duration::from_secs(5);
 /// How often artefacts that nobody needs are looked for, and how old they are before they go: an input is put there a moment before its task is published.
 const SWEEP: Duration = Duration::from_secs(300);
 const SWEEP_AFTER: Duration = Duration::from_secs(600);
@@ -89,6 +92,8 @@ pub struct ServeOptions {
     pub folder: PathBuf,
     /// The rules.
     pub rules: Rules,
+    /// Who may prove. Whoever is not on a list any more loses its leases as if it had fallen silent, and is still paid for what was accepted.
+    pub admission: Admission,
 }
 
 /// Starts a coordinator. `notices` takes what its owner has to do; the returned task ends when it is stopped or its disk fails.
@@ -152,6 +157,8 @@ pub async fn serve(
         happenings,
         swept: Instant::now(),
         demand: None,
+        admission: options.admission,
+        refused: HashMap::new(),
     };
     let running = tokio::spawn(async move { server.run(inbox, judged, notices).await });
     Ok((handle, running))
@@ -185,6 +192,9 @@ struct Server {
     swept: Instant,
     /// What there was to do, and when that was looked up.
     demand: Option<(Instant, Vec<Queue>)>,
+    admission: Admission,
+    /// Peers that were refused, until when they stay connected. One that goes is forgotten, so there are no more of them than connections.
+    refused: HashMap<PeerId, Instant>,
 }
 
 impl Server {
@@ -379,6 +389,11 @@ impl Server {
                 self.answer(asking.channel, Answer::Wait(WAIT_MS));
             }
         }
+        let refused = self.refused.extract_if(|_, until| now >= *until);
+        for (peer, _) in refused.collect::<Vec<_>>() {
+            // It may be gone already.
+            let _: Result<(), ()> = self.swarm.disconnect_peer_id(peer);
+        }
         let _: Result<(), Refused> = self.event(Event::Ticked)?;
         if now >= self.swept + SWEEP {
             self.swept = now;
@@ -401,6 +416,7 @@ impl Server {
                 request_response::Message::Response { .. } => {}
             },
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
+                self.refused.remove(&peer_id);
                 if let Some(prover) = prover_of(&peer_id) {
                     self.asking.remove(&prover);
                     let _: Result<(), Refused> = self.event(Event::Left(prover))?;
@@ -421,6 +437,15 @@ impl Server {
             self.answer(channel, Answer::No("only ed25519 identities prove".to_owned()));
             return Ok(());
         };
+        if !self.admission.admits(&prover) {
+            tracing::debug!(%peer, "a prover that is not listed asks");
+            self.refused.entry(*peer).or_insert_with(|| Instant::now() + REFUSED_FOR);
+            let reason = format!(
+                "this coordinator serves the provers on its list alone, and {peer} is not on it: ask its operator to add it"
+            );
+            self.answer(channel, Answer::No(reason));
+            return Ok(());
+        }
         if question == Question::Ask {
             // One question for work at a time: the older one is answered first.
             if let Some(older) = self.asking.remove(&prover) {

@@ -77,6 +77,18 @@ impl ProverId {
     pub fn of(public_key: &[u8]) -> Self {
         Self(Sha256::digest(public_key).into())
     }
+
+    /// The prover that a report calls by these 64 hexadecimal digits. `None` if they are not.
+    #[must_use]
+    pub fn from_hex(digits: &str) -> Option<Self> {
+        let digits: &[u8; 64] = digits.as_bytes().try_into().ok()?;
+        let mut name = [0; 32];
+        for (byte, pair) in name.iter_mut().zip(digits.chunks_exact(2)) {
+            let digit = |at: usize| char::from(pair[at]).to_digit(16);
+            *byte = (16 * digit(0)? + digit(1)?) as u8;
+        }
+        Some(Self(name))
+    }
 }
 
 /// What kind of work a task is.

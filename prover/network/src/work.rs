@@ -211,6 +211,7 @@ pub async fn standing(identity: &Identity, coordinator: &Multiaddr) -> Result<St
 pub async fn time_of(identity: &Identity, coordinator: &Multiaddr) -> Result<u64, WorkError> {
     match ask_once(identity, coordinator, Question::Time).await? {
         Answer::Time(now_ms) => Ok(now_ms),
+        Answer::No(reason) => Err(WorkError::Refused(reason)),
         other => Err(WorkError::Refused(format!("{other:?}"))),
     }
 }

@@ -11,9 +11,9 @@ use std::{
 
 use joule_protocol::{Address, Digest, Hash, PublicValues};
 use joule_prover_network::{
-    Ability, ArtefactFolder, ArtefactId, Capabilities, CircuitsId, CoordinatorHandle, Identity, Judge, Labour,
-    LabourError, NotAccepted, Notice, Rules, ServeError, ServeOptions, Stop, Task, TaskId, TaskKind, What, WorkError,
-    WorkOptions, WorkSummary, serve, standing, time_of, work,
+    Ability, Admission, ArtefactFolder, ArtefactId, Capabilities, CircuitsId, Client, CoordinatorHandle, Identity,
+    Judge, Labour, LabourError, NotAccepted, Notice, Rules, ServeError, ServeOptions, Stop, Task, TaskId, TaskKind,
+    What, WorkError, WorkOptions, WorkSummary, serve, standing, time_of, work,
 };
 use libp2p::Multiaddr;
 use tokio::{
@@ -81,12 +81,22 @@ async fn coordinator(
     identity: &Identity,
     listen: Multiaddr,
 ) -> (CoordinatorHandle, Running, mpsc::Receiver<Notice>) {
+    coordinator_of(folder, identity, listen, Admission::Everybody).await
+}
+
+async fn coordinator_of(
+    folder: &Path,
+    identity: &Identity,
+    listen: Multiaddr,
+    admission: Admission,
+) -> (CoordinatorHandle, Running, mpsc::Receiver<Notice>) {
     let artefacts = ArtefactFolder::open(&folder.join("artefacts")).unwrap();
     let options = ServeOptions {
         identity: identity.clone(),
         listen: vec![listen],
         folder: folder.to_owned(),
         rules: Rules { retry_ms: 1, ..Rules::default() },
+        admission,
     };
     let (notices, received) = mpsc::channel(4);
     let (handle, running) = serve(options, Arc::new(Toy { artefacts }), notices).await.unwrap();
@@ -401,4 +411,73 @@ async fn a_prover_can_ask_how_it_stands() {
     let nobody: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
     assert!(matches!(time_of(&me, &nobody).await, Err(WorkError::NoPeer(_))));
     assert!(matches!(time_of(&me, &address).await, Err(WorkError::NoAnswer { .. })));
+}
+
+/// A stranger hears why it gets nothing, whatever it asks, and what is done is done by whoever is listed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_keeps_strangers_out() {
+    let (folder, identity) = (tempfile::tempdir().unwrap(), new_identity());
+    let (listed, stranger) = (new_identity(), new_identity());
+    let admission = Admission::Listed([listed.id()].into());
+    let (handle, running, mut notices) = coordinator_of(folder.path(), &identity, localhost(), admission).await;
+    let address = handle.addresses()[0].clone();
+    let name = stranger.keys().public().to_peer_id().to_string();
+    let client = Client::new(&stranger, &address).unwrap();
+    let refusals = [
+        time_of(&stranger, &address).await.map(drop),
+        standing(&stranger, &address).await.map(drop),
+        client.demand().await.map(drop),
+    ];
+    for refused in refusals {
+        let Err(WorkError::Refused(reason)) = refused else { panic!("{refused:?}") };
+        assert!(reason.contains("list") && reason.contains(&name), "{reason}");
+    }
+    let task = task(&handle, TaskKind::Segment, 0, 1, &[vec![9; 10]]);
+    handle.publish(task.clone()).await.unwrap();
+    // It asks before anybody else is there, and the task waits all the same.
+    let idle = prover_of(&address, 1, Arc::new(Honest), stranger);
+    assert!(time_of(&listed, &address).await.is_ok());
+    let worker = prover_of(&address, 2, Arc::new(Honest), listed);
+    assert_eq!(next_done(&mut notices).await.0, task.id());
+    assert_eq!(handle.owed().await.unwrap(), [(Address([2; 20]), task.price)]);
+    assert_eq!(handle.status().await.unwrap().provers_known, 1);
+    for (prover, delivered) in [(idle, 0), (worker, 1)] {
+        prover.stop.send(Stop::Drain).unwrap();
+        assert_eq!(timeout(PATIENCE, prover.running).await.unwrap().unwrap().unwrap().delivered, delivered);
+    }
+    handle.stop().await;
+    running.await.unwrap().unwrap();
+}
+
+/// Struck off the list between two starts, a prover keeps what it earned and gets nothing more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_struck_off_the_list_keeps_what_it_earned() {
+    let (folder, identity) = (tempfile::tempdir().unwrap(), new_identity());
+    let (first, second) = (new_identity(), new_identity());
+    let (handle, running, mut notices) = coordinator(folder.path(), &identity, localhost()).await;
+    let address = handle.addresses()[0].clone();
+    let task_one = task(&handle, TaskKind::Segment, 0, 1, &[vec![1; 10]]);
+    handle.publish(task_one.clone()).await.unwrap();
+    let worker = prover_of(&address, 1, Arc::new(Honest), first.clone());
+    assert_eq!(next_done(&mut notices).await.0, task_one.id());
+    handle.collected(task_one.id()).await.unwrap();
+    handle.stop().await;
+    running.await.unwrap().unwrap();
+    let listen: Multiaddr = address.iter().take(2).collect();
+    let admission = Admission::Listed([second.id()].into());
+    let (handle, running, mut notices) = coordinator_of(folder.path(), &identity, listen, admission).await;
+    let refused = standing(&first, &address).await;
+    assert!(matches!(refused, Err(WorkError::Refused(_))), "{refused:?}");
+    let task_two = task(&handle, TaskKind::Segment, 1, 2, &[vec![2; 10]]);
+    handle.publish(task_two.clone()).await.unwrap();
+    let other = prover_of(&address, 2, Arc::new(Honest), second);
+    assert_eq!(next_done(&mut notices).await.0, task_two.id());
+    let owed = handle.owed().await.unwrap();
+    assert_eq!(owed, [(Address([1; 20]), task_one.price), (Address([2; 20]), task_two.price)]);
+    for prover in [worker, other] {
+        prover.stop.send(Stop::Leave).unwrap();
+        timeout(PATIENCE, prover.running).await.unwrap().unwrap().unwrap();
+    }
+    handle.stop().await;
+    running.await.unwrap().unwrap();
 }

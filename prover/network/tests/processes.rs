@@ -16,8 +16,8 @@ use std::{
 
 use joule_protocol::{Address, Digest, Hash, PublicValues};
 use joule_prover_network::{
-    Ability, ArtefactFolder, ArtefactId, Capabilities, ChildLabour, CircuitsId, CoordinatorHandle, Identity, Judge,
-    Labour, LabourError, Multiaddr, NotAccepted, Notice, Rules, ServeOptions, Stop, Task, TaskId, TaskKind,
+    Ability, Admission, ArtefactFolder, ArtefactId, Capabilities, ChildLabour, CircuitsId, CoordinatorHandle, Identity,
+    Judge, Labour, LabourError, Multiaddr, NotAccepted, Notice, Rules, ServeOptions, Stop, Task, TaskId, TaskKind,
     WorkOptions, answer_parent, serve, work,
 };
 use tokio::sync::{mpsc, watch};
@@ -176,6 +176,7 @@ async fn coordinator() {
         listen: vec![std::env::var(LISTEN).unwrap().parse().unwrap()],
         folder: base.join("coordinator"),
         rules: Rules { heartbeat_ms: 200, missed_max: 3, offer_ms: 2_000, retry_ms: 100, ..Rules::default() },
+        admission: Admission::Everybody,
     };
     let (notices, mut received) = mpsc::channel(16);
     let (handle, _running) = serve(options, Arc::new(Notary(artefacts)), notices).await.unwrap();

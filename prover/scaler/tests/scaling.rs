@@ -15,8 +15,9 @@ use std::{
 
 use joule_protocol::{Address, Digest, Hash, PublicValues};
 use joule_prover_network::{
-    Ability, Capabilities, CircuitsId, Client, CoordinatorHandle, Identity, Judge, Labour, LabourError, Multiaddr,
-    NotAccepted, Notice, Rules, ServeError, ServeOptions, Stop, Task, TaskKind, WorkOptions, serve, work_watched,
+    Ability, Admission, Capabilities, CircuitsId, Client, CoordinatorHandle, Identity, Judge, Labour, LabourError,
+    Multiaddr, NotAccepted, Notice, Rules, ServeError, ServeOptions, Stop, Task, TaskKind, WorkOptions, serve,
+    work_watched,
 };
 use joule_prover_scaler::{Limits, Running, Share, report, supervise, watch_demand};
 use libp2p::identity::Keypair;
@@ -153,6 +154,7 @@ async fn coordinating() -> Result<Coordinating> {
         listen: vec!["/ip4/127.0.0.1/tcp/0".parse()?],
         folder: folder.path().to_owned(),
         rules: Rules { heartbeat_ms: 200, retry_ms: 1, ..Rules::default() },
+        admission: Admission::Everybody,
     };
     let (sender, notices) = mpsc::channel(64);
     let (handle, running) = serve(options, Arc::new(Toy), sender).await?;

@@ -35,7 +35,7 @@ use joule_operator::{
 };
 use joule_protocol::{Digest, Genesis, Hash, Hashing, Native};
 use joule_prover_engine::CircuitVerifier;
-use joule_prover_network::{Prices, Rules};
+use joule_prover_network::{Admission, Prices, Rules};
 use joule_rpc::{Limits, Node as _, wire::L1Contracts};
 use joule_sequencer::{BatchLimits, PoolLimits, SequencerConfig};
 use joule_settlement::{DriverConfig, Policy};
@@ -396,6 +396,7 @@ impl Sequencer {
             within: PROVEN_WITHIN,
             shape: Shape::Small,
             rules: Rules::default(),
+            admission: Admission::Everybody,
         };
         let (proofs, coordinator) = NetworkProofs::start(database.clone(), verifier, proving).await?;
         let paying = PayoutsSetup {

@@ -159,6 +159,7 @@ impl Config {
                 cache,
                 profile: proofs.profile,
                 listen: addresses("proofs.listen", &proofs.listen)?,
+                allow: Some(proofs.allow_file.clone()).filter(|path| !path.as_os_str().is_empty()),
                 shape: proofs.shape,
                 within: Duration::from_secs(proofs.within_s),
                 prices: Prices {
@@ -285,6 +286,8 @@ pub enum ProofPlan {
         profile: ProofProfile,
         /// Where provers find this node.
         listen: Vec<Multiaddr>,
+        /// The provers that may join; everybody if `None`.
+        allow: Option<PathBuf>,
         /// The largest shape that batches are cut for.
         shape: ProofShape,
         /// How long after its last block a batch should be proven.

@@ -218,6 +218,9 @@ pub struct ProofsConfig {
     pub verifier_version: u8,
     /// Where provers find this node, for `network`: addresses like `/ip4/0.0.0.0/udp/7071/quic-v1`.
     pub listen: Vec<String>,
+    /// File with the provers that may join, for `network`: on each line a peer id, an address that ends in one, or the name that reports call a prover by. Read at
+    /// the start. Everybody may join if empty.
+    pub allow_file: PathBuf,
     /// The largest shape that batches are cut for, for `network`: `small`, `medium` or `large`.
     pub shape: ProofShape,
     /// How long after its last block a batch should be proven, for `network`, seconds.
@@ -339,6 +342,7 @@ impl Default for Config {
                 cache_folder: PathBuf::new(),
                 verifier_version: 1,
                 listen: Vec::new(),
+                allow_file: PathBuf::new(),
                 shape: ProofShape::Large,
                 within_s: 3_600,
                 segment_price: 1_000_000_000_000,

@@ -25,7 +25,7 @@ use joule_operator::{
 };
 use joule_protocol::Digest;
 use joule_prover_engine::{CacheFolder, CacheFolderError, CircuitVerifier, Engine, EngineError, Profile, Silent};
-use joule_prover_network::{CoordinatorHandle, Rules};
+use joule_prover_network::{Admission, AdmissionError, CoordinatorHandle, Rules};
 use joule_settlement::{DriverConfig, Mode, Notice, ProofSource};
 use joule_storage::Database;
 use joule_tables::shape::Shape;
@@ -108,6 +108,9 @@ pub enum SettlingError {
     /// The coordinator of provers.
     #[error(transparent)]
     Provers(#[from] Box<NetworkProofsError>),
+    /// Who may prove.
+    #[error("`proofs.allow_file`: {0}")]
+    Admission(#[from] AdmissionError),
     /// Where KEDA would ask.
     #[error("KEDA cannot be answered on {address}: {error}; choose another `proofs.keda`")]
     Keda {
@@ -181,7 +184,9 @@ impl Settling {
                 let proofs = LocalProofs::new(database.clone(), engine, version_byte, &folder, Silent);
                 Self::start_with(plan, database, l1, key, proofs, None, sealed, metrics).await
             }
-            ProofPlan::Network { folder, cache, profile, listen, shape, within, prices } => {
+            ProofPlan::Network { folder, cache, profile, listen, allow, shape, within, prices } => {
+                // A list that cannot be read must not let everybody in.
+                let admission = allow.as_deref().map(Admission::of_file).transpose()?.unwrap_or_default();
                 let verifier = verifier(&cache_folder(cache)?, profile)?;
                 is_theirs(verifier.program())?;
                 let shape = match shape {
@@ -191,7 +196,7 @@ impl Settling {
                 };
                 let rules = Rules::default();
                 let config =
-                    NetworkProofsConfig { listen, folder, version: version_byte, prices, within, shape, rules };
+                    NetworkProofsConfig { listen, folder, version: version_byte, prices, within, shape, rules, admission };
                 let (proofs, coordinator) = NetworkProofs::start(database.clone(), verifier, config).await?;
                 for address in proofs.coordinator().addresses() {
                     tracing::info!(%address, "provers join here");

@@ -10,6 +10,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use super::*;
 use crate::{
+    admission::Admission,
     coordinator::Rules,
     keys::Identity,
     serve::{Judge, NotAccepted, ServeOptions, serve},
@@ -97,6 +98,7 @@ async fn start(base: &Path, most: usize) -> World {
         listen,
         folder: base.join("coordinator"),
         rules: Rules { retry_ms: 1, ..Rules::default() },
+        admission: Admission::Everybody,
     };
     let (notices, received) = mpsc::channel(4);
     let (handle, running) = serve(options, Arc::new(Plain), notices).await.unwrap();
