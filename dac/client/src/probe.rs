@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use alloy_primitives::{Address, B256};
 use joule_protocol::Checkpoint;
 use rand::Rng;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{committee::Committee, fetch::MemberFailure, offer::checkpoint_hash};
 
@@ -63,8 +63,8 @@ impl From<Result<(), MemberFailure>> for Probed {
 }
 
 /// A member's record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Record {
     /// Probes answered with the chunk.
     pub shown: u64,
@@ -117,6 +117,11 @@ impl Probes {
         Self { quorum, records: BTreeMap::new() }
     }
 
+    /// What was known of members before, as [`Probes::records`] had it. Whoever is not among the members that [`Probes::seat`] takes up next is forgotten there.
+    pub fn with_records(quorum: u32, records: BTreeMap<Address, Record>) -> Self {
+        Self { quorum, records }
+    }
+
     /// Takes up the members of the keyset in force. Who has left it may still have promised data, and stays as long as there are batches for it.
     pub fn seat(&mut self, quorum: u32, members: impl IntoIterator<Item = Address>, batches: &[PromisedBatch]) {
         self.quorum = quorum;
@@ -157,7 +162,7 @@ impl Probes {
         let mut alarms = Vec::new();
         match probed {
             Probed::Shown => {
-                record.shown += 1;
+                record.shown = record.shown.saturating_add(1);
                 record.last_shown_s = Some(now_s);
                 record.failed_in_a_row = 0;
                 record.is_failing = false;
@@ -166,8 +171,8 @@ impl Probes {
                 }
                 return alarms;
             }
-            Probed::Missed(_) => record.missed += 1,
-            Probed::Wrong(_) => record.wrong += 1,
+            Probed::Missed(_) => record.missed = record.missed.saturating_add(1),
+            Probed::Wrong(_) => record.wrong = record.wrong.saturating_add(1),
         }
         record.failed_in_a_row = record.failed_in_a_row.saturating_add(1);
         record.is_failing |= matches!(probed, Probed::Wrong(_)) || record.failed_in_a_row >= MISSED_MAX;

@@ -10,7 +10,7 @@
 //! * [`l1`] is what must be known of L1, and the watcher that finds it out.
 //! * [`member`] is a running member, [`answers`] what it answers, [`api`] its HTTP interface (within the bounds of [`http`]), [`p2p`] the same over libp2p,
 //!   [`sync`] how it keeps up, [`join`] how an empty disk becomes a member's.
-//! * [`watch`] probes the members from outside.
+//! * [`watch`] probes the members from outside, and [`records`] keeps what it finds.
 
 pub mod answers;
 pub mod api;
@@ -24,6 +24,7 @@ pub mod member;
 pub mod metrics;
 pub mod p2p;
 pub mod peers;
+pub mod records;
 pub mod rules;
 pub mod snapshot;
 pub mod sync;

@@ -6,7 +6,7 @@ use alloy_primitives::{Address, hex};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use joule_committee::{BlsSecretKey, CommitteeContext};
-use joule_committee_client::{Committee, Endpoint};
+use joule_committee_client::{Committee, Endpoint, Scope};
 use joule_dac::{
     api, bench,
     config::{Config, KeysConfig, L1Config, LimitsConfig, NetworkConfig, P2pConfig},
@@ -15,7 +15,9 @@ use joule_dac::{
     keys::{self, MemberKeys},
     l1::{L1Source as _, Watcher},
     member::Member,
-    p2p, peers, sync,
+    p2p, peers,
+    records::RecordFile,
+    sync,
     watch::{Watch as Watching, WatchConfig, WatchReport},
 };
 use joule_l1::L1Client;
@@ -123,6 +125,9 @@ struct Watch {
     /// Where to serve /metrics and /healthz, which says 503 while fewer members serve than have to sign.
     #[arg(long)]
     listen: Option<SocketAddr>,
+    /// File that keeps each member's record over restarts, made if it is not there. Without it records are in memory alone.
+    #[arg(long, value_name = "FILE")]
+    records: Option<PathBuf>,
     /// Probe so many times at once, report, and end: with status 1 if a member does not serve what it promised.
     #[arg(long, value_name = "COUNT")]
     probes: Option<u32>,
@@ -363,7 +368,13 @@ async fn watch(arguments: Watch) -> Result<()> {
     let committee = peers::over_libp2p(network.committee()?, &client, network.on_libp2p()).await?;
     let mut l1 = Watcher::new(client, genesis_checkpoint(network.genesis()?)?, network.l1.confirmations);
     let config = WatchConfig { every: Duration::from_secs(arguments.every_s.max(1)), ..WatchConfig::default() };
-    let watching = Arc::new(Watching::new(committee, config));
+    let mut watching = Watching::new(committee, config);
+    if let Some(path) = &arguments.records {
+        let scope = Scope { l1_chain_id: network.l1.chain_id, rollup: network.l1.rollup };
+        let (file, known) = RecordFile::open(path, scope)?;
+        watching = watching.keeping(file, known);
+    }
+    let watching = Arc::new(watching);
     if let Some(count) = arguments.probes {
         watching.look(&mut l1).await?;
         let mut rng = StdRng::from_os_rng();

@@ -1,7 +1,8 @@
 //! Watching the committee: for the operator, or for anyone who leans on it.
 //!
-//! L1 says which batches are certified, by whom, and until when; random members are asked for random chunks of them, and what they do is counted. Nothing is
-//! kept: a watcher that starts anew knows after some probes what it knew before. It needs no leave of anybody and trusts its L1 node alone.
+//! L1 says which batches are certified, by whom, and until when; random members are asked for random chunks of them, and what they do is counted. A
+//! watcher needs no leave of anybody and trusts its L1 node alone. Given a [file](RecordFile) it keeps each member's record over its restarts; what L1 promises it reads
+//! anew.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -35,7 +36,10 @@ use thiserror::Error;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::l1::{L1Source as _, WatchError, Watcher};
+use crate::{
+    l1::{L1Source as _, WatchError, Watcher},
+    records::RecordFile,
+};
 
 /// Batches that are remembered as promised. The oldest go first: they are the nearest to their expiry.
 const PROMISED_MAX: usize = 65_536;
@@ -94,6 +98,7 @@ struct Metrics {
     quorum: Gauge,
     promised: Gauge,
     l1_failures: Counter<u64, AtomicU64>,
+    record_failures: Counter<u64, AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -101,14 +106,16 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("joule_dac_watch");
         let (probes, failing) = (Family::default(), Family::default());
         let (serving, quorum, promised) = (Gauge::default(), Gauge::default(), Gauge::default());
-        let l1_failures = Counter::default();
+        let (l1_failures, record_failures) = (Counter::default(), Counter::default());
         registry.register("probes", "Probes, by member and by what came of them", Family::clone(&probes));
         registry.register("failing", "Whether a member does not serve what it promised", Family::clone(&failing));
         registry.register("members_serving", "Members that do not count as failing", serving.clone());
         registry.register("quorum", "Members that must sign", quorum.clone());
         registry.register("batches_promised", "Batches that members have promised to serve", promised.clone());
         registry.register("l1_failures", "Failed attempts to read L1", l1_failures.clone());
-        Self { registry, probes, failing, serving, quorum, promised, l1_failures }
+        let help = "Failed attempts to put the members' records on disk";
+        registry.register("record_failures", help, record_failures.clone());
+        Self { registry, probes, failing, serving, quorum, promised, l1_failures, record_failures }
     }
 }
 
@@ -147,6 +154,8 @@ pub struct Watch {
     known: Mutex<Known>,
     owners: tokio::sync::Mutex<Owners>,
     metrics: Metrics,
+    /// Behind a lock that is held from the look at the records to their being on disk, so that an older look never overwrites a newer one.
+    file: Option<Arc<tokio::sync::Mutex<RecordFile>>>,
 }
 
 impl Watch {
@@ -154,8 +163,16 @@ impl Watch {
     pub fn new(committee: Committee, config: WatchConfig) -> Self {
         let (on_l1, promised) = Default::default();
         let known = Known { probes: Probes::new(0), on_l1, promised, now_s: 0 };
-        let (owners, metrics) = Default::default();
-        Self { committee, config, known: Mutex::new(known), owners, metrics }
+        let (owners, metrics, file) = Default::default();
+        Self { committee, config, known: Mutex::new(known), owners, metrics, file }
+    }
+
+    /// Goes on from the records of a file, and keeps them there after each probe.
+    #[must_use]
+    pub fn keeping(mut self, file: RecordFile, records: BTreeMap<Address, Record>) -> Self {
+        self.known.get_mut().unwrap_or_else(PoisonError::into_inner).probes = Probes::with_records(0, records);
+        self.file = Some(Arc::new(tokio::sync::Mutex::new(file)));
+        self
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -231,6 +248,24 @@ impl Watch {
 
     /// Asks one random member for one random chunk. `None` if nothing is promised.
     pub async fn probe(&self, rng: &mut StdRng) -> Option<(Address, Probed)> {
+        let noted = self.ask_and_note(rng).await?;
+        self.keep().await;
+        Some(noted)
+    }
+
+    /// Puts the records on disk. A disk that fails costs the history, and does not end the watching.
+    async fn keep(&self) {
+        let Some(file) = &self.file else { return };
+        let file = file.clone().lock_owned().await;
+        let records = self.known().probes.records().clone();
+        let written = tokio::task::spawn_blocking(move || file.write(&records)).await;
+        if let Ok(Err(error)) = written {
+            self.metrics.record_failures.inc();
+            tracing::error!(%error, "records of probes are not kept");
+        }
+    }
+
+    async fn ask_and_note(&self, rng: &mut StdRng) -> Option<(Address, Probed)> {
         let (probes, promised, now_s) = {
             let known = self.known();
             (known.probes.clone(), known.promised.clone(), known.now_s)

@@ -3,8 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::State, http::Uri, response::Response};
-use joule_committee_client::{Committee, Probed};
-use joule_dac::watch::{Watch, WatchConfig};
+use joule_committee_client::{Committee, Probed, Scope};
+use joule_dac::{
+    records::RecordFile,
+    watch::{Watch, WatchConfig},
+};
 use rand::{SeedableRng as _, rngs::StdRng};
 use tokio::net::TcpListener;
 
@@ -74,7 +77,14 @@ async fn members_that_lie_or_have_lost_their_disk_are_found_by_probing() {
         view.batch(1).expect("reads").expect("a batch").last_block + 1
     };
     members[2].member.database().prune_blocks(first_block_left).expect("prunes");
-    let watch = Arc::new(Watch::new(Committee::new(endpoints).expect("a client"), CONFIG));
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("records.json");
+    let scope = Scope { l1_chain_id: world.genesis.l1_chain_id, rollup: world.addresses.rollup };
+    let keeping = || {
+        let (file, known) = RecordFile::open(&path, scope).expect("the records");
+        Watch::new(Committee::new(endpoints.clone()).expect("a client"), CONFIG).keeping(file, known)
+    };
+    let watch = Arc::new(keeping());
     let mut l1 = world.watcher().await;
     watch.look(&mut l1).await.expect("L1");
     let account = |index: usize| members[index].seat.endpoint.account;
@@ -95,6 +105,13 @@ async fn members_that_lie_or_have_lost_their_disk_are_found_by_probing() {
     let metrics = watch.metrics();
     assert!(metrics.contains(&format!("joule_dac_watch_failing{{member=\"{}\"}} 1", account(0))), "{metrics}");
     assert!(metrics.contains("outcome=\"wrong\""), "{metrics}");
+
+    // Started again, the watcher knows all of it before it asks anybody.
+    drop(watch);
+    let watch = keeping();
+    assert_eq!(watch.report().members, report.members);
+    watch.look(&mut world.watcher().await).await.expect("L1");
+    assert_eq!(watch.report(), report);
     for member in members {
         member.stop().await;
     }
