@@ -98,6 +98,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("testnet/l1", &["joule-contracts"]),
+    ("testnet/support", &["joule-contracts", "joule-protocol", "joule-testnet-l1"]),
     (
         "testnet/scenarios",
         &[

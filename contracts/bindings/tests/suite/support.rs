@@ -1,34 +1,23 @@
 //! An L1 with the contracts on it, and a small state tree.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
-
 use alloy::{
-    network::EthereumWallet,
-    primitives::{Address, B256, Bytes, U256},
-    providers::{DynProvider, Provider, ProviderBuilder},
+    primitives::{Address, B256},
+    providers::DynProvider,
     signers::local::PrivateKeySigner,
 };
-use joule_contracts::{CommitteeSetup, Deployment, GovernanceSetup, Probe, Rollup, TestVerifier, VerifierSetup};
+use joule_contracts::{Deployment, Probe};
 use joule_protocol as protocol;
 use joule_protocol::{Checkpoint, Digest, Genesis, Hash, Key, Native, compress, genesis_objects, leaf_digest};
-use joule_testnet_l1::{ChainConfig, DEVELOPMENT_ACCOUNTS, L1, ServerConfig};
+use joule_testnet_l1::ChainConfig;
+use joule_testnet_support::{TestL1, address, provider, test_deployment};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-pub(crate) const START_S: u64 = 1_800_000_000;
-pub(crate) const PROGRAM: B256 = B256::with_last_byte(9);
+pub(crate) use joule_testnet_support::{PROGRAM, START_S, committee, signer, test_genesis as genesis};
 
 /// An L1 whose clock moves when told, or anvil, which keeps its own time.
 pub(crate) struct World {
-    // Dropping it stops the server.
-    _l1: Option<L1>,
-    clock_s: Arc<AtomicU64>,
+    l1: Option<TestL1>,
     pub(crate) provider: DynProvider,
     pub(crate) deployer: Address,
 }
@@ -39,45 +28,26 @@ impl World {
     }
 
     pub(crate) async fn start_at(chain_id: u64, start_s: u64) -> Self {
-        let clock_s = Arc::new(AtomicU64::new(start_s));
-        let read = clock_s.clone();
-        let config = ChainConfig { chain_id, ..ChainConfig::development() };
-        let server = ServerConfig { clock: Arc::new(move || read.load(Ordering::SeqCst)), ..ServerConfig::default() };
-        let l1 = L1::start(config, server).await.expect("the L1 starts");
-        let url = l1.url();
-        Self::connect(Some(l1), clock_s, &url)
+        let l1 = TestL1::of(ChainConfig { chain_id, ..ChainConfig::development() }, start_s).await;
+        let provider = l1.provider(0);
+        Self { l1: Some(l1), provider, deployer: address(0) }
     }
 
     /// An L1 that is there already, with the development accounts and a clock that began at [`START_S`].
     pub(crate) fn at(url: &str) -> Self {
-        Self::connect(None, Arc::new(AtomicU64::new(START_S)), url)
+        Self { l1: None, provider: provider(url, signer(0)), deployer: address(0) }
     }
 
-    fn connect(l1: Option<L1>, clock_s: Arc<AtomicU64>, url: &str) -> Self {
-        let wallet = EthereumWallet::from(signer(0));
-        let provider = ProviderBuilder::new().wallet(wallet).connect_http(url.parse().expect("a URL"));
-        provider.client().set_poll_interval(Duration::from_millis(10));
-        Self { _l1: l1, clock_s, provider: provider.erased(), deployer: DEVELOPMENT_ACCOUNTS[0].0 }
-    }
-
+    /// Time passes where it is this test's to pass.
     pub(crate) fn wait(&self, by_s: u64) {
-        self.clock_s.fetch_add(by_s, Ordering::SeqCst);
+        if let Some(l1) = &self.l1 {
+            l1.wait(by_s);
+        }
     }
 
     pub(crate) async fn probe(&self) -> Probe::ProbeInstance<DynProvider> {
         Probe::deploy(self.provider.clone()).await.expect("the probe deploys")
     }
-}
-
-pub(crate) fn signer(index: usize) -> PrivateKeySigner {
-    PrivateKeySigner::from_bytes(&DEVELOPMENT_ACCOUNTS[index].1).expect("a valid key")
-}
-
-/// Five committee keys by rising address.
-pub(crate) fn committee() -> Vec<PrivateKeySigner> {
-    let mut keys: Vec<_> = (1..6).map(signer).collect();
-    keys.sort_by_key(PrivateKeySigner::address);
-    keys
 }
 
 pub(crate) fn random() -> ChaCha8Rng {
@@ -98,20 +68,6 @@ pub(crate) fn random_address(random: &mut impl Rng) -> protocol::Address {
 
 pub(crate) fn b256(digest: Digest) -> B256 {
     B256::new(digest.to_hash().0)
-}
-
-pub(crate) fn genesis() -> Genesis {
-    Genesis {
-        chain_id: 77_001,
-        l1_chain_id: 31_337,
-        base_token: protocol::Address::ZERO,
-        fee_recipient: protocol::Address([7; 20]),
-        base_fee_max: 1_000_000_000,
-        grace_seconds: 8 * 86_400,
-        channel_close_seconds: 8 * 86_400,
-        timestamp: START_S,
-        salt: Hash::ZERO,
-    }
 }
 
 /// A tree of depth 32 with leaves at its first positions, in the order given.
@@ -166,35 +122,6 @@ pub(crate) fn genesis_checkpoint() -> Checkpoint {
 }
 
 pub(crate) fn deployment(world: &World) -> Deployment {
-    let genesis = genesis();
-    Deployment {
-        l2_chain_id: genesis.chain_id,
-        genesis: genesis_checkpoint(),
-        genesis_id: B256::new(genesis.id::<Native>().0),
-        program: PROGRAM,
-        base_token: Address::ZERO,
-        operator: world.deployer,
-        sequencer: world.deployer,
-        governance: GovernanceSetup { delay_s: 7_200, proposers: vec![world.deployer], executors: vec![Address::ZERO] },
-        committee: CommitteeSetup {
-            signers: committee().iter().map(PrivateKeySigner::address).collect(),
-            honest: 2,
-            remaining_min_s: 7_200,
-            stake_lock_s: 7_200,
-            stake_min: U256::ZERO,
-        },
-        verifier: VerifierSetup { version: 1, bytecode: Bytes::from_static(&TestVerifier::BYTECODE) },
-        delays: Rollup::Delays {
-            queueExpiry: 3_600,
-            exitWindow: 3_600,
-            lateAfter: 600,
-            proofDeadline: 600,
-            executionWindow: 600,
-            timestampSkew: 60,
-        },
-        fees: Rollup::Fees { request: 1_000, forcedCall: 3_000, doubling: 100, perBlockMax: 8 },
-        presentation_window_s: 3_600,
-        grace_s: genesis.grace_seconds,
-        channel_close_s: genesis.channel_close_seconds,
-    }
+    let signers = committee().iter().map(PrivateKeySigner::address).collect();
+    test_deployment(&genesis(), genesis_checkpoint(), world.deployer, world.deployer, signers)
 }

@@ -3,17 +3,14 @@
 use std::{
     collections::{HashMap, VecDeque},
     path::PathBuf,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use alloy::{
     network::EthereumWallet,
     primitives::{Address, B256, Bytes, U256, keccak256},
-    providers::{DynProvider, Provider, ProviderBuilder},
+    providers::{DynProvider, Provider},
     signers::local::PrivateKeySigner,
 };
 use joule_committee::{CompactSignature, EcdsaSecretKey, Keyset, Scheme, Slot};
@@ -21,10 +18,7 @@ use joule_committee_client::{
     Committee, Endpoint, Expiries, ExpiryPolicy, GatherTiming, L1Now, Observer, OfferSigner, Publication, Publisher,
     Report, SealedBatch, checkpoint_hash,
 };
-use joule_contracts::{
-    Addresses, Availability, Bridge, CommitteeSetup, Deployment, GovernanceSetup, Rollup, TestVerifier, VerifierSetup,
-    deploy, proof_bytes,
-};
+use joule_contracts::{Addresses, Availability, Bridge, CommitteeSetup, Deployment, Rollup, deploy, proof_bytes};
 use joule_dac::{
     api,
     bench::BatchMaker,
@@ -37,14 +31,13 @@ use joule_dac::{
 use joule_l1::{History, L1Client};
 use joule_protocol::{Digest, Genesis, Hash, Native, PublicValues};
 use joule_storage::Database;
-use joule_testnet_l1::{ChainConfig, DEVELOPMENT_ACCOUNTS, GenesisAccount, L1, ServerConfig};
+use joule_testnet_l1::{ChainConfig, GenesisAccount};
+use joule_testnet_support::{PROGRAM, START_S, TestL1, address, provider, signer, test_deployment};
 use joule_workload::{Chain, Population, payments};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-const START_S: u64 = 1_800_000_000;
-const PROGRAM: B256 = B256::with_last_byte(9);
 const SEQUENCER_SEED: u64 = 7;
 const LIFETIME_S: u64 = 30_000;
 pub(crate) const MEMBERS: usize = 5;
@@ -78,9 +71,7 @@ pub(crate) fn member_key(index: usize) -> EcdsaSecretKey {
 
 /// The L1 and the sequencer.
 pub(crate) struct World {
-    // Dropping it stops the server.
-    _l1: L1,
-    clock_s: Arc<AtomicU64>,
+    l1: TestL1,
     pub(crate) url: String,
     pub(crate) provider: DynProvider,
     pub(crate) addresses: Addresses,
@@ -106,8 +97,6 @@ impl World {
         drop(tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init());
         let genesis = Chain::test_genesis();
         let maker = BatchMaker::new(genesis, SEQUENCER_SEED);
-        let clock_s = Arc::new(AtomicU64::new(START_S));
-        let read = clock_s.clone();
         let mut config = ChainConfig { chain_id: genesis.l1_chain_id, ..ChainConfig::development() };
         let sequencer = sequencer_key();
         assert_eq!(sequencer.address(), maker.sequencer());
@@ -116,14 +105,12 @@ impl World {
             balance: U256::from(10).pow(U256::from(21)),
             code: Bytes::new(),
         });
-        let server = ServerConfig { clock: Arc::new(move || read.load(Ordering::SeqCst)), ..ServerConfig::default() };
-        let l1 = L1::start(config, server).await.expect("the L1 starts");
-        let deployer = DEVELOPMENT_ACCOUNTS[0].0;
-        let mut wallet = EthereumWallet::from(PrivateKeySigner::from_bytes(&DEVELOPMENT_ACCOUNTS[0].1).expect("a key"));
+        let l1 = TestL1::of(config, START_S).await;
+        let deployer = address(0);
+        let mut wallet = EthereumWallet::from(signer(0));
         wallet.register_signer(sequencer.clone());
         let url = l1.url();
-        let provider = ProviderBuilder::new().wallet(wallet).connect_http(url.parse().expect("a URL")).erased();
-        provider.client().set_poll_interval(Duration::from_millis(5));
+        let provider = provider(&url, wallet);
 
         let mut members: Vec<_> = (0..count)
             .map(|index| {
@@ -134,41 +121,16 @@ impl World {
         members.sort_by_key(|member| member.signer);
         let signers = members.iter().map(|member| member.signer).collect();
         let keyset = Keyset::new(Scheme::Ecdsa, members, honest).expect("a keyset");
+        let base = test_deployment(&genesis, *maker.checkpoint(), deployer, sequencer.address(), signers);
         let deployment = Deployment {
-            l2_chain_id: genesis.chain_id,
-            genesis: *maker.checkpoint(),
-            genesis_id: B256::new(genesis.id::<Native>().0),
-            program: PROGRAM,
-            base_token: Address::ZERO,
-            operator: deployer,
-            sequencer: sequencer.address(),
-            governance: GovernanceSetup { delay_s: 7_200, proposers: vec![deployer], executors: vec![Address::ZERO] },
-            committee: CommitteeSetup {
-                signers,
-                honest,
-                remaining_min_s: 7_200,
-                stake_lock_s: 7_200,
-                stake_min: U256::ZERO,
-            },
-            verifier: VerifierSetup { version: 1, bytecode: Bytes::from_static(&TestVerifier::BYTECODE) },
-            delays: Rollup::Delays {
-                queueExpiry: 3_600,
-                exitWindow: 3_600,
-                lateAfter: 600,
-                proofDeadline: 600,
-                executionWindow: 600,
-                timestampSkew: 60,
-            },
-            fees: Rollup::Fees { request: 1_000, forcedCall: 3_000, doubling: 1_000, perBlockMax: 64 },
-            presentation_window_s: 3_600,
-            grace_s: genesis.grace_seconds,
-            channel_close_s: genesis.channel_close_seconds,
+            committee: CommitteeSetup { honest, ..base.committee },
+            fees: Rollup::Fees { doubling: 1_000, perBlockMax: 64, ..base.fees },
+            ..base
         };
         let addresses = deploy(&provider, deployer, &deployment).await.expect("deploys");
         let rollup = Rollup::new(addresses.rollup, provider.clone());
         Self {
-            _l1: l1,
-            clock_s,
+            l1,
             url,
             provider,
             addresses,
@@ -183,11 +145,9 @@ impl World {
 
     /// Makes L1's time pass.
     pub(crate) async fn wait(&self, by_s: u64) {
-        self.clock_s.fetch_add(by_s, Ordering::SeqCst);
+        self.l1.wait(by_s);
         // A block that has the time: any transaction makes one.
-        let nothing = alloy::rpc::types::TransactionRequest::default()
-            .from(DEVELOPMENT_ACCOUNTS[0].0)
-            .to(DEVELOPMENT_ACCOUNTS[1].0);
+        let nothing = alloy::rpc::types::TransactionRequest::default().from(address(0)).to(address(1));
         let receipt = self.provider.send_transaction(nothing).await.expect("sends").get_receipt().await.expect("mined");
         assert!(receipt.status());
     }

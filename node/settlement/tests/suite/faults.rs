@@ -101,12 +101,9 @@ async fn somebody_with_the_operators_key_does_not_stop_it() {
     lose(&world);
     let entries = world.database.view().expect("a view").journal_scan(Space::Outbox, &[]).expect("reads");
     let nonce = Entry::decode(&entries[0].1).expect("an entry").nonce;
-    let key = alloy::signers::local::PrivateKeySigner::from_bytes(&joule_testnet_l1::DEVELOPMENT_ACCOUNTS[0].1);
-    let thief = alloy::providers::ProviderBuilder::new()
-        .wallet(alloy::network::EthereumWallet::from(key.expect("a key")))
-        .connect_http(world.l1.url().parse().expect("a URL"));
+    let thief = world.l1.provider(0);
     let request = alloy::rpc::types::TransactionRequest {
-        to: Some(joule_testnet_l1::DEVELOPMENT_ACCOUNTS[9].0.into()),
+        to: Some(joule_testnet_support::address(9).into()),
         nonce: Some(nonce),
         gas: Some(21_000),
         max_fee_per_gas: Some(100_000_000_000),

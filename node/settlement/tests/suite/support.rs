@@ -10,19 +10,14 @@ use std::{
 
 use alloy::{
     contract::{CallBuilder, CallDecoder},
-    network::EthereumWallet,
     primitives::{Address, B256, Bytes, U256},
-    providers::{DynProvider, Provider, ProviderBuilder},
-    signers::local::PrivateKeySigner,
+    providers::{DynProvider, Provider},
 };
 use joule_committee::{
     Certificate, CertificateStatement, EcdsaSecretKey, Keyset, Member, Proposal, Scheme, SecretKey, Share, SigningLog,
     VerifiedCertificate,
 };
-use joule_contracts::{
-    Addresses, Bridge, CommitteeSetup, Deployment, GovernanceSetup, Rollup, TestVerifier, VerifierSetup, deploy,
-    proof_bytes,
-};
+use joule_contracts::{Addresses, Bridge, CommitteeSetup, Deployment, Rollup, deploy, proof_bytes};
 use joule_l1::{FeePolicy, History, L1Client, L1Event, Operator, OutboxPolicy, RollupState};
 use joule_protocol::{Call, Checkpoint, Digest, Hash, Native, PublicValues};
 use joule_settlement::{
@@ -31,13 +26,12 @@ use joule_settlement::{
 };
 use joule_state::{BlockItems, Execution};
 use joule_storage::{BatchRecord, BlockRecord, Database, Stage, StateStore};
-use joule_testnet_l1::{ChainConfig, DEVELOPMENT_ACCOUNTS, L1, Mining, Orphans, ServerConfig};
+use joule_testnet_l1::{Mining, Orphans};
+use joule_testnet_support::{PROGRAM, START_S, TestL1, address, signer, test_deployment};
 use joule_workload::{Chain, Population, sign_call};
 use tokio::sync::mpsc::Receiver;
 
-pub(crate) const START_S: u64 = 1_800_000_000;
 pub(crate) const CONFIRMATIONS: u64 = 3;
-const PROGRAM: B256 = B256::with_last_byte(9);
 const REMAINING_MIN_S: u64 = 7_200;
 const WALLETS: u64 = 8;
 /// What each wallet deposits, in wei.
@@ -126,8 +120,7 @@ impl ProofSource for Provers {
 }
 
 pub(crate) struct World {
-    pub(crate) l1: L1,
-    pub(crate) clock_s: Arc<AtomicU64>,
+    pub(crate) l1: TestL1,
     pub(crate) addresses: Addresses,
     pub(crate) client: L1Client,
     user: DynProvider,
@@ -143,72 +136,34 @@ pub(crate) struct World {
     _folder: tempfile::TempDir,
 }
 
-fn key(index: usize) -> B256 {
-    DEVELOPMENT_ACCOUNTS[index].1
-}
-
-fn wallet(index: usize) -> EthereumWallet {
-    PrivateKeySigner::from_bytes(&key(index)).expect("a key").into()
-}
-
 fn deployment(genesis: Checkpoint, signers: Vec<Address>) -> Deployment {
-    let deployer = DEVELOPMENT_ACCOUNTS[0].0;
+    let deployer = address(0);
+    let base = test_deployment(&Chain::test_genesis(), genesis, deployer, deployer, signers);
     Deployment {
-        l2_chain_id: Chain::test_genesis().chain_id,
-        genesis,
-        genesis_id: B256::new(Chain::test_genesis().id::<Native>().0),
-        program: PROGRAM,
-        base_token: Address::ZERO,
-        operator: deployer,
-        sequencer: deployer,
-        governance: GovernanceSetup { delay_s: 7_200, proposers: vec![deployer], executors: vec![Address::ZERO] },
-        committee: CommitteeSetup {
-            signers,
-            honest: 2,
-            remaining_min_s: REMAINING_MIN_S,
-            stake_lock_s: 7_200,
-            stake_min: U256::ZERO,
-        },
-        verifier: VerifierSetup { version: 1, bytecode: Bytes::from_static(&TestVerifier::BYTECODE) },
-        delays: Rollup::Delays {
-            queueExpiry: 3_600,
-            exitWindow: 3_600,
-            lateAfter: 3_000,
-            proofDeadline: 3_000,
-            executionWindow: 600,
-            timestampSkew: 60,
-        },
-        fees: Rollup::Fees { request: 1_000, forcedCall: 3_000, doubling: 100, perBlockMax: 64 },
-        presentation_window_s: 3_600,
-        grace_s: Chain::test_genesis().grace_seconds,
-        channel_close_s: Chain::test_genesis().channel_close_seconds,
+        committee: CommitteeSetup { remaining_min_s: REMAINING_MIN_S, ..base.committee },
+        // Longer than what these tests wait for proofs and certificates.
+        delays: Rollup::Delays { lateAfter: 3_000, proofDeadline: 3_000, ..base.delays },
+        fees: Rollup::Fees { perBlockMax: 64, ..base.fees },
+        ..base
     }
 }
 
 impl World {
     pub(crate) async fn start() -> Self {
-        let clock_s = Arc::new(AtomicU64::new(START_S));
-        let read = clock_s.clone();
-        let server = ServerConfig { clock: Arc::new(move || read.load(Ordering::SeqCst)), ..ServerConfig::default() };
-        let l1 = L1::start(ChainConfig::development(), server).await.expect("the L1 starts");
-        let provider = |index| {
-            let provider = ProviderBuilder::new().wallet(wallet(index)).connect_http(l1.url().parse().expect("a URL"));
-            provider.client().set_poll_interval(std::time::Duration::from_millis(5));
-            provider.erased()
-        };
-
+        let l1 = TestL1::start(START_S).await;
         let folder = tempfile::tempdir().expect("a folder");
         let genesis = Chain::test_genesis();
         let database = Database::open(folder.path(), &genesis).expect("opens");
         let execution = database.execution().expect("at genesis");
 
-        let keys: Vec<_> = (2..7).map(|i| EcdsaSecretKey::from_bytes(&key(i).0).expect("a key")).collect();
+        let keys: Vec<_> =
+            (2..7).map(|i| EcdsaSecretKey::from_bytes(&signer(i).to_bytes().0).expect("a key")).collect();
         let mut signers: Vec<_> = keys.iter().map(EcdsaSecretKey::address).collect();
         signers.sort();
         let members = signers.iter().map(|&signer| Member { account: signer, signer, bls: None }).collect();
         let keyset = Keyset::new(Scheme::Ecdsa, members, 2).expect("a keyset");
         let config = deployment(*execution.checkpoint(), signers);
-        let addresses = deploy(&provider(0), DEVELOPMENT_ACCOUNTS[0].0, &config).await.expect("deploys");
+        let addresses = deploy(&l1.provider(0), address(0), &config).await.expect("deploys");
         l1.chain().write(|chain, _| chain.set_mining(Mining::Manual)).expect("not poisoned").expect("manual");
         let client = L1Client::connect(&l1.url(), 31_337, addresses.rollup, addresses.block_number).await;
 
@@ -218,7 +173,7 @@ impl World {
             keyset,
             expiries: Mutex::default(),
             rollup: addresses.rollup,
-            clock_s: clock_s.clone(),
+            clock_s: l1.clock_s(),
             is_up: AtomicBool::new(true),
             lifetime_s: AtomicU64::new(30_000),
             asked: AtomicU64::new(0),
@@ -227,7 +182,7 @@ impl World {
             Provers { is_up: AtomicBool::new(true), is_lying: AtomicBool::new(false), asked: AtomicU64::new(0) };
         Self {
             client: client.expect("connects"),
-            user: provider(1),
+            user: l1.provider(1),
             committee: Arc::new(committee),
             provers: Arc::new(provers),
             population: Population::new(1, &genesis, WALLETS, 0),
@@ -236,7 +191,6 @@ impl World {
             policy: Policy { healthy_for_s: 120, certificate_margin_s: 600, ..Policy::default() },
             _folder: folder,
             l1,
-            clock_s,
             addresses,
             database,
             genesis: *execution.checkpoint(),
@@ -245,11 +199,11 @@ impl World {
     }
 
     pub(crate) fn now_s(&self) -> u64 {
-        self.clock_s.load(Ordering::SeqCst)
+        self.l1.now_s()
     }
 
     pub(crate) fn wait(&self, by_s: u64) {
-        self.clock_s.fetch_add(by_s, Ordering::SeqCst);
+        self.l1.wait(by_s);
     }
 
     pub(crate) fn mine(&self) {
@@ -285,7 +239,7 @@ impl World {
     }
 
     pub(crate) async fn send_user<P: Provider, C: CallDecoder>(&self, call: CallBuilder<P, C>) -> B256 {
-        let nonce = self.user.get_transaction_count(DEVELOPMENT_ACCOUNTS[1].0).pending().await.expect("a nonce");
+        let nonce = self.user.get_transaction_count(address(1)).pending().await.expect("a nonce");
         let call = call.nonce(nonce).gas(1_000_000).max_fee_per_gas(100_000_000_000).max_priority_fee_per_gas(1);
         *call.send().await.expect("sends").tx_hash()
     }
@@ -379,13 +333,14 @@ impl World {
         let policy = OutboxPolicy { raise_after_blocks: 4, resend_after_blocks: 1, pending_max: 16 };
         let store = SettlementStore::new(self.database.clone());
         let client = self.client.clone();
-        let operator =
-            Operator::open(client, wallet(0), store, FeePolicy::default(), policy, confirmations).await.expect("opens");
+        let operator = Operator::open(client, signer(0).into(), store, FeePolicy::default(), policy, confirmations)
+            .await
+            .expect("opens");
         let poll = std::time::Duration::from_millis(5);
         let config = DriverConfig { policy: self.policy, confirmations, poll, ..DriverConfig::default() };
         let (driver, handle, notices) =
             Driver::open(config, operator, self.committee.clone(), self.provers.clone()).await.expect("opens");
-        let clock_s = self.clock_s.clone();
+        let clock_s = self.l1.clock_s();
         let driver = driver.with_clock(move || clock_s.load(Ordering::SeqCst));
         Running { driver, handle, notices, seen: Vec::new() }
     }

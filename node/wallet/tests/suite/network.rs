@@ -4,35 +4,25 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::Arc,
 };
 
 use alloy::{
-    network::EthereumWallet,
-    primitives::{Address, B256, Bytes, U256},
-    providers::{DynProvider, Provider, ProviderBuilder},
+    primitives::{Address, B256, U256},
+    providers::{DynProvider, Provider},
     signers::{SignerSync, local::PrivateKeySigner},
 };
 use clap::Parser;
-use joule_contracts::{
-    Addresses, Availability, CommitteeSetup, Deployment, GovernanceSetup, Probe, Rollup, TestVerifier, VerifierSetup,
-    deploy, ecdsa_keyset_hash, proof_bytes,
-};
+use joule_contracts::{Addresses, Availability, Deployment, Probe, Rollup, deploy, ecdsa_keyset_hash, proof_bytes};
 use joule_protocol::{self as protocol, Digest, Genesis, Hash, Native, PriorityRequest, PublicValues};
 use joule_rpc::{Limits, Node, Server, serve, wire::L1Contracts};
 use joule_storage::{BatchRecord, Stage};
-use joule_testnet_l1::{ChainConfig, DEVELOPMENT_ACCOUNTS, L1, ServerConfig};
+use joule_testnet_support::{PROGRAM, TestL1, address, committee, signer, test_deployment};
 use joule_wallet::{Arguments, WalletError, run};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{BASE_FEE, TestNode};
-
-const PROGRAM: B256 = B256::with_last_byte(9);
 
 pub(crate) struct Person {
     pub(crate) address: Address,
@@ -46,8 +36,7 @@ impl Person {
 }
 
 pub(crate) struct Network {
-    l1: L1,
-    clock_s: Arc<AtomicU64>,
+    l1: TestL1,
     provider: DynProvider,
     addresses: Addresses,
     probe: Probe::ProbeInstance<DynProvider>,
@@ -56,52 +45,8 @@ pub(crate) struct Network {
     folder: TempDir,
 }
 
-fn signer(index: usize) -> PrivateKeySigner {
-    PrivateKeySigner::from_bytes(&DEVELOPMENT_ACCOUNTS[index].1).expect("a valid key")
-}
-
-/// Five committee keys by rising address.
-fn committee() -> Vec<PrivateKeySigner> {
-    let mut keys: Vec<_> = (1..6).map(signer).collect();
-    keys.sort_by_key(PrivateKeySigner::address);
-    keys
-}
-
 fn keyset() -> Vec<Address> {
     committee().iter().map(PrivateKeySigner::address).collect()
-}
-
-fn deployment(genesis: &Genesis, checkpoint: &protocol::Checkpoint, deployer: Address) -> Deployment {
-    Deployment {
-        l2_chain_id: genesis.chain_id,
-        genesis: *checkpoint,
-        genesis_id: B256::new(genesis.id::<Native>().0),
-        program: PROGRAM,
-        base_token: Address::ZERO,
-        operator: deployer,
-        sequencer: deployer,
-        governance: GovernanceSetup { delay_s: 7_200, proposers: vec![deployer], executors: vec![Address::ZERO] },
-        committee: CommitteeSetup {
-            signers: keyset(),
-            honest: 2,
-            remaining_min_s: 7_200,
-            stake_lock_s: 7_200,
-            stake_min: U256::ZERO,
-        },
-        verifier: VerifierSetup { version: 1, bytecode: Bytes::from_static(&TestVerifier::BYTECODE) },
-        delays: Rollup::Delays {
-            queueExpiry: 3_600,
-            exitWindow: 3_600,
-            lateAfter: 600,
-            proofDeadline: 600,
-            executionWindow: 600,
-            timestampSkew: 600,
-        },
-        fees: Rollup::Fees { request: 1_000, forcedCall: 3_000, doubling: 100, perBlockMax: 8 },
-        presentation_window_s: 3_600,
-        grace_s: genesis.grace_seconds,
-        channel_close_s: genesis.channel_close_seconds,
-    }
 }
 
 impl Network {
@@ -109,14 +54,8 @@ impl Network {
         // Near this machine's clock, from which the command counts deadlines.
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_secs();
         // L1 is a little behind, because each of its blocks moves its time on, and a request's time must not be after its L2 block's.
-        let clock_s = Arc::new(AtomicU64::new(now - 120));
-        let read = clock_s.clone();
-        let server = ServerConfig { clock: Arc::new(move || read.load(Ordering::SeqCst)), ..ServerConfig::default() };
-        let l1 = L1::start(ChainConfig::development(), server).await.expect("the L1 starts");
-        let wallet = EthereumWallet::from(signer(0));
-        let provider = ProviderBuilder::new().wallet(wallet).connect_http(l1.url().parse().expect("a URL"));
-        provider.client().set_poll_interval(Duration::from_millis(10));
-        let provider = provider.erased();
+        let l1 = TestL1::start(now - 120).await;
+        let provider = l1.provider(0);
 
         let genesis = Genesis {
             base_fee_max: 100 * BASE_FEE,
@@ -126,9 +65,10 @@ impl Network {
         };
         let node = TestNode::of(genesis);
         let checkpoint = *node.database().view().expect("a view").head();
-        let deployer = DEVELOPMENT_ACCOUNTS[0].0;
-        let addresses =
-            deploy(&provider, deployer, &deployment(&genesis, &checkpoint, deployer)).await.expect("deploys");
+        let deployer = address(0);
+        let base = test_deployment(&genesis, checkpoint, deployer, deployer, keyset());
+        let delays = Rollup::Delays { timestampSkew: 600, ..base.delays };
+        let addresses = deploy(&provider, deployer, &Deployment { delays, ..base }).await.expect("deploys");
         node.settle_with(L1Contracts {
             rollup: addresses.rollup,
             bridge: addresses.bridge,
@@ -139,7 +79,7 @@ impl Network {
         let server = serve(node.clone(), address, Limits::default()).await.expect("a free port");
         let probe = Probe::deploy(provider.clone()).await.expect("the probe deploys");
         let folder = TempDir::new().expect("a folder");
-        Self { l1, clock_s, provider, addresses, probe, node, server, folder }
+        Self { l1, provider, addresses, probe, node, server, folder }
     }
 
     fn rollup(&self) -> Rollup::RollupInstance<DynProvider> {
@@ -202,7 +142,7 @@ impl Network {
     }
 
     pub(crate) fn wait(&self, by_s: u64) {
-        self.clock_s.fetch_add(by_s, Ordering::SeqCst);
+        self.l1.wait(by_s);
     }
 
     pub(crate) async fn l1_balance(&self, address: &str) -> U256 {
@@ -229,7 +169,7 @@ impl Network {
             checkpoint: (&record.checkpoint).into(),
             dataBytes: record.data_bytes,
         };
-        let expiry = self.clock_s.load(Ordering::SeqCst) + 100_000;
+        let expiry = self.l1.now_s() + 100_000;
         let statement = Probe::DataStatement {
             number: record.number,
             parentCheckpoint: batch.parentCheckpoint,
