@@ -11,7 +11,10 @@ use p3_symmetric::{PaddingFreeSponge, TruncatedPermutation};
 use p3_uni_stark::StarkConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::Felt;
+use crate::{
+    Felt,
+    opening::{ProverConfig, ProverPcs},
+};
 
 /// Width of the Poseidon2 state.
 pub const WIDTH: usize = 12;
@@ -104,6 +107,22 @@ impl Profile {
     /// The proof system with these parameters.
     #[must_use]
     pub fn config(self) -> Config {
+        let (mmcs, fri) = self.commitments();
+        Config::new(TwoAdicFriPcs::new(Radix2DitParallel::default(), mmcs, fri), self.challenger())
+    }
+
+    /// The same as a prover runs it.
+    #[must_use]
+    pub fn prover_config(self) -> ProverConfig {
+        let (mmcs, fri) = self.commitments();
+        ProverConfig::new(ProverPcs::new(Radix2DitParallel::default(), mmcs, fri), self.challenger())
+    }
+
+    fn challenger(self) -> Challenger {
+        Challenger::new(default_goldilocks_poseidon2_12())
+    }
+
+    fn commitments(self) -> (FeltMmcs, FriParameters<ChallengeMmcs>) {
         let parameters = self.parameters();
         let permutation = default_goldilocks_poseidon2_12();
         let mmcs = || {
@@ -120,8 +139,7 @@ impl Profile {
             query_proof_of_work_bits: parameters.query_grinding_bits,
             mmcs: ExtensionMmcs::new(mmcs()),
         };
-        let pcs = TwoAdicFriPcs::new(Radix2DitParallel::default(), mmcs(), fri);
-        Config::new(pcs, Challenger::new(permutation))
+        (mmcs(), fri)
     }
 }
 

@@ -19,6 +19,7 @@ pub mod inventory;
 pub mod keccak;
 pub mod memory;
 pub mod narrow;
+pub mod opening;
 pub mod operations;
 pub mod output;
 pub mod poseidon2;

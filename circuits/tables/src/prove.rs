@@ -5,7 +5,8 @@ use p3_batch_stark::{ProverData, StarkInstance, prove_batch};
 use thiserror::Error;
 
 use crate::{
-    config::{Config, Profile},
+    config::Profile,
+    opening::{ProverConfig, into_verifiers},
     proof::Proof,
     shape::Shape,
     table::{JouleAir, TableName},
@@ -19,7 +20,7 @@ pub struct Setup {
     shape: Shape,
     image: MachineImage,
     tables: Vec<JouleAir>,
-    data: ProverData<Config>,
+    data: ProverData<ProverConfig>,
 }
 
 impl core::fmt::Debug for Setup {
@@ -60,7 +61,7 @@ impl Setup {
         let tables = shape.tables(image)?;
         let heights: Vec<usize> = TableName::ALL.iter().map(|&table| shape.height_bits(table)).collect();
         // The profile matters to queries only, and there are none here.
-        let data = ProverData::from_airs_and_degrees(&Profile::Fast.config(), &tables, &heights)
+        let data = ProverData::from_airs_and_degrees(&Profile::Fast.prover_config(), &tables, &heights)
             .map_err(|error| SetupError::Commitment(error.to_string()))?;
         Ok(Self { shape, image: image.clone(), tables, data })
     }
@@ -123,8 +124,8 @@ impl Setup {
                 public_values: witness.public_values_of(air.name()).to_vec(),
             })
             .collect();
-        let batch = prove_batch(&profile.config(), &instances, &self.data)
+        let batch = prove_batch(&profile.prover_config(), &instances, &self.data)
             .map_err(|error| ProveError::System(error.to_string()))?;
-        Ok(Proof { shape: self.shape, profile, batch })
+        Ok(Proof { shape: self.shape, profile, batch: into_verifiers(batch) })
     }
 }

@@ -143,7 +143,7 @@ fn assert_satisfies(image: &Image, records: &Records) {
 }
 
 /// Every precompile once, with words from the private input; then a commit that is not zero.
-fn every_call() -> (Image, Records) {
+pub(crate) fn every_call() -> (Image, Records) {
     let keccak: Vec<u32> = (0..KECCAK_WORDS as u32).map(|index| index.wrapping_mul(0x9e37_79b9)).collect();
     let siblings: [DigestElements; TREE_DEPTH] =
         core::array::from_fn(|level| core::array::from_fn(|index| (7 * level + index) as u64));
