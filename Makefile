@@ -3,7 +3,7 @@
 # Builds go to one folder outside of the checkout, so that a fresh clone does not compile its dependencies again.
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/joule/target
 
-.PHONY: testnet test check unit contracts book prerequisites image keys
+.PHONY: testnet test check dependencies unit contracts chart book prerequisites image keys
 
 ## The whole network on this machine, from a deposit to a claimed withdrawal, past real proofs; then it serves wallets.
 ## The first run makes development keys, which takes some minutes. Without -p, so that dependencies are built as the tests build them.
@@ -11,7 +11,7 @@ testnet: prerequisites
 	cargo run --locked --bin joule-testnet -- demo $(DEMO)
 
 ## Runs every check and test: what CI runs.
-test: prerequisites check unit contracts
+test: prerequisites check dependencies unit contracts chart
 
 ## Checks what a build needs, installs what it may, and names the rest with the command to get it.
 prerequisites:
@@ -23,6 +23,16 @@ check:
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
+## Licences, sources and versions of dependencies, and what is known against them, by the rules of deny.toml: cargo install cargo-deny --locked.
+dependencies:
+	@if ! command -v cargo-deny >/dev/null; then \
+	  echo "SKIPPED: dependencies, because cargo-deny is not installed (cargo install cargo-deny --locked)"; \
+	else \
+	  cargo deny --locked check licenses bans sources && \
+	  if cargo deny fetch db >/dev/null 2>&1; then cargo deny --locked check advisories; \
+	  else echo "SKIPPED: advisories, because their database cannot be reached"; fi; \
+	fi
+
 ## The tests: cargo test --workspace.
 unit:
 	cargo test --workspace --locked
@@ -30,6 +40,11 @@ unit:
 ## The contracts' own tests, with forge; needs Node. Rust users work with the committed artefacts and need neither.
 contracts:
 	contracts/test
+
+## The provers' Helm chart, rendered and checked; needs helm and Python, as prover/chart/test says, and no cluster and no network.
+chart:
+	@if command -v helm >/dev/null; then cargo build --locked --bin joule-prover; fi
+	JOULE_PROVER=$(CARGO_TARGET_DIR)/debug/joule-prover prover/chart/test
 
 ## The book as web pages, in circuits/book/book: cargo install mdbook.
 book:
