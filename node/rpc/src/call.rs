@@ -1,13 +1,13 @@
 //! `eth_call` and `eth_estimateGas`: dry runs of the kernel.
 //!
 //! Nobody has signed a dry run, so it is made as what the kernel knows for calls without signatures: a forced call. That runs the same plan on the same state as
-//! a signed transaction would; the fee, which a forced call has paid on L1, is reckoned here.
+//! a signed transaction would, but for a close without the payee, which only a forced call may make; the fee, which a forced call has paid on L1, is reckoned here.
 
 use alloy::rpc::types::TransactionRequest;
 use joule_kernel::{BlockExecutor, NotExecuted, Openings, Outcome};
 use joule_protocol::{
     Account, Address, Amount, CallKind, Checkpoint, Hash, Key, Native, Object, PriorityKind, PriorityRequest, Refusal,
-    SystemContract, gas_of,
+    Rejection, SystemContract, gas_of,
     limits::{AMOUNT_MAX, PRIORITY_DATA_BYTES_MAX},
 };
 use joule_state::{StateTree, Store, TreeOpenings};
@@ -123,7 +123,7 @@ impl Call {
         if kind == CallKind::Transfer {
             return Ok(need);
         }
-        match self.force(&mut state, block)? {
+        match as_signed(kind, self.force(&mut state, block)?) {
             Outcome::Rejected(rejection) => {
                 afford(balance, fee)?;
                 Err(RpcError::Rejected(rejection))
@@ -162,6 +162,16 @@ impl Call {
     }
 }
 
+/// What a transaction meets where a forced call met `outcome`. The two differ in one call: a channel is closed without its payee by a forced call alone, and the kernel
+/// says so as soon as it has read the call.
+fn as_signed(kind: CallKind, outcome: Outcome) -> Outcome {
+    match (kind, outcome) {
+        (_, Outcome::Rejected(Rejection::MalformedCall { .. } | Rejection::WrongValue { .. })) => outcome,
+        (CallKind::CloseChannel, _) => Outcome::Rejected(Rejection::CloseNotForced {}),
+        _ => outcome,
+    }
+}
+
 fn afford(have: Amount, need: Amount) -> Result<(), Refusal> {
     if have >= need { Ok(()) } else { Err(Refusal::InsufficientFunds { have, need }) }
 }
@@ -177,7 +187,6 @@ fn balance<S: Store>(state: &mut TreeOpenings<'_, S>, address: &Address) -> Resu
 #[cfg(test)]
 mod tests {
     use alloy::primitives::{Bytes, TxKind, U256};
-    use joule_protocol::Rejection;
     use joule_workload::Chain;
     use proptest::prelude::*;
 
@@ -243,6 +252,15 @@ mod tests {
             Err(RpcError::Rejected(rejection)) => assert_eq!(rejection, Rejection::ZeroAddress {}),
             other => panic!("not a rejection: {other:?}"),
         }
+        let (channels, data) = joule_protocol::Call::CloseChannel { client_nonce: 1 }.encode();
+        let rejection = |call: TransactionRequest| match run(call) {
+            Err(RpcError::Rejected(rejection)) => rejection,
+            other => panic!("not a rejection: {other:?}"),
+        };
+        assert_eq!(rejection(request(channels, 0, data.clone())), Rejection::CloseNotForced {});
+        assert_eq!(rejection(request(channels, 5, data.clone())), Rejection::WrongValue { expected: 0, got: 5 });
+        let short = rejection(request(channels, 0, data[..35].to_vec()));
+        assert!(matches!(short, Rejection::MalformedCall { .. }));
         let (bridge, data) = joule_protocol::Call::Withdraw { l1_recipient: RICH, amount: 5 }.encode();
         assert_eq!(run(request(bridge, 5, data)).expect("a good call"), gas_of(CallKind::Withdraw));
         match run(request(bridge, 0, vec![1, 2, 3, 4])) {

@@ -1,6 +1,6 @@
 //! Ethereum's methods, one by one.
 
-use joule_protocol::{Address, Call, CallKind, Hashing, Native, Refusal, gas_of};
+use joule_protocol::{Address, Call, CallKind, Hashing, Native, Refusal, Rejection, gas_of};
 use joule_rpc::{Limits, code};
 use joule_storage::Stage;
 use joule_workload::sign_call;
@@ -159,16 +159,19 @@ async fn calls_and_estimates_show_the_reason_first() {
     let scene = start().await;
     let from = hex(&scene.people.wallets[0].address.0);
     let client = Address([0x55; 20]);
-    let (to, data) = Call::ExpireJob { client, client_nonce: 9 }.encode();
-    let call = json!([{ "from": from, "to": hex(&to.0), "data": hex(&data) }, "latest"]);
-    for method in ["eth_call", "eth_estimateGas"] {
-        let answer = scene.ask(method, call.clone()).await;
-        assert_eq!(answer["error"]["code"], json!(code::REVERTED));
-        let message = answer["error"]["message"].as_str().expect("a message");
-        assert_eq!(message, format!("execution reverted: {client} has posted no job with nonce 9"));
-        let selector = Native::keccak256(b"JobNotFound(address,uint64)").0;
-        let data = answer["error"]["data"].as_str().expect("revert data");
-        assert!(data.starts_with(&hex(&selector[..4])), "{data}");
+    let expire = Call::ExpireJob { client, client_nonce: 9 };
+    let not_found = Rejection::JobNotFound { client, nonce: 9 };
+    // A close without the payee is no transaction at all, and wallets learn it before they pay.
+    let close = Call::CloseChannel { client_nonce: 9 };
+    for (call, rejection) in [(expire, not_found), (close, Rejection::CloseNotForced {})] {
+        let (to, data) = call.encode();
+        let call = json!([{ "from": from, "to": hex(&to.0), "data": hex(&data) }, "latest"]);
+        for method in ["eth_call", "eth_estimateGas"] {
+            let answer = scene.ask(method, call.clone()).await;
+            assert_eq!(answer["error"]["code"], json!(code::REVERTED));
+            assert_eq!(answer["error"]["message"], json!(format!("execution reverted: {rejection}")));
+            assert_eq!(answer["error"]["data"], json!(hex(&rejection.revert_data::<Native>())));
+        }
     }
     let (to, data) = Call::OpenChannel { payee: client }.encode();
     let good = json!({ "from": from, "to": hex(&to.0), "input": hex(&data), "value": "0x5" });
