@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::{
     coordinator::{Coordinator, TaskReport},
     machine::cores,
-    options::{CacheOption, Profile, VerifierOption},
+    options::{Profile, ProofsOption},
     settlement::batch,
 };
 
@@ -47,13 +47,8 @@ pub(crate) struct Arguments {
     /// Threads of each prover [default: one for each processor]. With half of the processors to each, two provers stand for two machines of half the size.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     threads: Option<u16>,
-    /// How much soundness is paid for.
-    #[arg(long, value_enum, default_value_t = Profile::Fast)]
-    profile: Profile,
     #[command(flatten)]
-    verifier: VerifierOption,
-    #[command(flatten)]
-    cache: CacheOption,
+    proofs: ProofsOption,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -90,7 +85,7 @@ impl Drop for Prover {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let verifier = arguments.verifier.load_for_this_version(&arguments.cache, arguments.profile)?;
+    let verifier = arguments.proofs.load_for_this_version()?;
     let (inputs, _) = batch(arguments.payments, Some(arguments.segment), 4, 1)?;
     let folder = std::env::temp_dir().join(format!("joule-bench-{}", std::process::id()));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -104,7 +99,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let (first, last) = (runs.first().context("a run")?.seconds, runs.last().context("a run")?.seconds);
     let report = Report {
         segments: inputs.len(),
-        profile: arguments.profile,
+        profile: arguments.proofs.profile(),
         cores: cores(),
         threads_of_each: arguments.threads.map_or_else(cores, usize::from),
         runs,
@@ -154,12 +149,20 @@ async fn measure(
 fn command(arguments: &Arguments, index: u8, address: &str, base: &Path) -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("finding this program")?);
     command
-        .args(["join", "--supervised", "--no-calibration", "--shapes", "small", "--profile", arguments.profile.name()])
+        .args([
+            "join",
+            "--supervised",
+            "--no-calibration",
+            "--shapes",
+            "small",
+            "--profile",
+            arguments.proofs.profile().name(),
+        ])
         .args(["--coordinator", address, "--payout", &format!("0x{:040x}", u16::from(index) + 1)])
         .arg("--folder")
         .arg(base.join(format!("prover-{index}")))
         .arg("--cache")
-        .arg(arguments.cache.folder()?.path());
+        .arg(arguments.proofs.cache().folder()?.path());
     if let Some(threads) = arguments.threads {
         command.args(["--threads", &threads.to_string()]);
     }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     machine::{cores, memory_peak_of},
-    options::{CacheOption, FolderOption, Profile, VerifierOption},
+    options::{CacheOption, FolderOption, Profile, ProofsOption},
     settlement::batch,
     worker::{IDLE_DEFAULT_SECONDS, child},
 };
@@ -132,13 +132,8 @@ pub(crate) struct Arguments {
     /// Segments of which shapes.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [ShapeChoice::Small])]
     shapes: Vec<ShapeChoice>,
-    /// How much soundness is paid for.
-    #[arg(long, value_enum, default_value_t = Profile::Fast)]
-    profile: Profile,
     #[command(flatten)]
-    verifier: VerifierOption,
-    #[command(flatten)]
-    cache: CacheOption,
+    proofs: ProofsOption,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -146,9 +141,10 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let folder = arguments.folder.make()?;
-    let verifier = arguments.verifier.load_for_this_version(&arguments.cache, arguments.profile)?;
+    let verifier = arguments.proofs.load_for_this_version()?;
     let kinds = TaskKind::ALL;
-    let calibration = measure(&folder, &verifier, arguments.profile, &arguments.cache, &arguments.shapes, &kinds)?;
+    let calibration =
+        measure(&folder, &verifier, arguments.proofs.profile(), arguments.proofs.cache(), &arguments.shapes, &kinds)?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&calibration)?);
         return Ok(());

@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use crate::{
-    options::{CacheOption, Profile, VerifierOption},
+    options::{Profile, ProofsOption},
     prove::{BatchOption, ProofFile, write},
     services::{Services, ServicesOption},
     settlement::{Settlement, hex},
@@ -74,13 +74,8 @@ pub(crate) struct Arguments {
     /// Go on answering after the batch is proven, until SIGTERM.
     #[arg(long)]
     stay: bool,
-    /// How much soundness is paid for.
-    #[arg(long, value_enum, default_value_t = Profile::Fast)]
-    profile: Profile,
     #[command(flatten)]
-    verifier: VerifierOption,
-    #[command(flatten)]
-    cache: CacheOption,
+    proofs: ProofsOption,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -121,7 +116,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     fs::create_dir_all(&arguments.out).with_context(|| arguments.out.display().to_string())?;
     let (inputs, settlement) = arguments.batch.inputs(&arguments.out)?;
     let admission = arguments.allow.as_deref().map(Admission::of_file).transpose()?.unwrap_or_default();
-    let verifier = arguments.verifier.load_for_this_version(&arguments.cache, arguments.profile)?;
+    let verifier = arguments.proofs.load_for_this_version()?;
     let prices = Prices { segment: arguments.price_segment, merge: arguments.price_merge, wrap: arguments.price_wrap };
     let within = Duration::from_secs(60 * arguments.within);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -141,7 +136,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let owed = coordinator.handle().owed().await?;
         let report = Report {
             segments: inputs.len(),
-            profile: arguments.profile,
+            profile: arguments.proofs.profile(),
             program: hex(&proved.statement.program.to_hash().0),
             from: hex(&proved.statement.from.0),
             to: hex(&proved.statement.to.0),
@@ -202,7 +197,7 @@ fn files(
     let result_file = arguments.out.join("wrap.result");
     write(&result_file, &header.encode(&payload))?;
     let key = verifier.wrap_key().context("a verifier of wraps")?;
-    let file = ProofFile::new(arguments.profile, key.header.circuit.clone(), proved, settlement);
+    let file = ProofFile::new(arguments.proofs.profile(), key.header.circuit.clone(), proved, settlement);
     let proof_file = arguments.out.join("proof.json");
     write(&proof_file, format!("{}\n", serde_json::to_string_pretty(&file)?).as_bytes())?;
     Ok((result_file, proof_file))

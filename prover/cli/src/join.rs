@@ -9,7 +9,6 @@ use std::{
 use anyhow::{bail, ensure};
 use clap::ValueEnum;
 use joule_protocol::Address;
-use joule_prover_engine::CircuitVerifier;
 use joule_prover_network::{
     Ability, Activity, Capabilities, Identity, Multiaddr, StandingReport, Stop, TaskKind, WorkOptions, standing,
     time_of, work_watched,
@@ -24,7 +23,7 @@ use tokio::{
 use crate::{
     calibrate::{Calibration, ShapeChoice, measure},
     machine::{Memory, cores, disk_free_mebibytes},
-    options::{CacheOption, FolderOption, Profile, VerifierOption},
+    options::{CoordinatorOption, FolderOption, NetworkOption, ProofsOption},
     settlement::hex,
     verify::print,
     worker::{IDLE_DEFAULT_SECONDS, child},
@@ -65,23 +64,10 @@ Examples:
   joule-prover join --coordinator /ip4/127.0.0.1/tcp/9100/p2p/12D3KooW… --payout 0x… --shapes small --memory 8000"
 )]
 pub(crate) struct Arguments {
-    /// The coordinator, with its peer id.
-    #[arg(long, value_name = "MULTIADDR", env = "JOULE_COORDINATOR")]
-    coordinator: Multiaddr,
-    /// Who is paid on L2.
-    #[arg(long, value_name = "ADDRESS", value_parser = address, env = "JOULE_PAYOUT")]
-    payout: Address,
+    #[command(flatten)]
+    network: NetworkOption,
     #[command(flatten)]
     folder: FolderOption,
-    /// How much soundness is paid for.
-    #[arg(long, value_enum, default_value_t = Profile::Fast)]
-    profile: Profile,
-    /// Segments of which shapes [default: those that fit the memory].
-    #[arg(long, value_enum, value_delimiter = ',')]
-    shapes: Vec<ShapeChoice>,
-    /// Which kinds of tasks [default: those that fit the memory].
-    #[arg(long, value_enum, value_delimiter = ',')]
-    kinds: Vec<KindChoice>,
     /// Memory for proving, mebibytes [default: what is free].
     #[arg(long, value_name = "MIB")]
     memory: Option<u64>,
@@ -104,9 +90,7 @@ pub(crate) struct Arguments {
     #[arg(long, hide = true)]
     supervised: bool,
     #[command(flatten)]
-    verifier: VerifierOption,
-    #[command(flatten)]
-    cache: CacheOption,
+    proofs: ProofsOption,
 }
 
 /// An address in hexadecimal.
@@ -165,10 +149,10 @@ pub(crate) fn fitting(
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let folder = arguments.folder.make()?;
     let identity = Identity::of_file(&folder.join("prover.key"))?;
-    let verifier = arguments.verifier.load(&arguments.cache, arguments.profile)?;
+    let verifier = arguments.proofs.load()?;
     let memory = arguments.memory.unwrap_or_else(|| Memory::of_this_machine().available_mebibytes);
-    let kinds: Vec<TaskKind> = arguments.kinds.iter().map(|kind| kind.kind()).collect();
-    let fits = fitting(memory, &arguments.shapes, &kinds);
+    let kinds = arguments.network.kinds();
+    let fits = fitting(memory, &arguments.network.shapes, &kinds);
     ensure!(
         !fits.is_empty(),
         "no task that was asked for fits {memory} MiB: a merge takes {} MiB, a small segment {}, a wrap {}, a medium segment {}, a large one {}. \
@@ -180,7 +164,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         memory_of(TaskKind::Segment, ShapeChoice::Large)
     );
     let measured = arguments.calibration.as_ref().unwrap_or(&folder);
-    let known = Calibration::load(measured, arguments.profile, &verifier);
+    let known = Calibration::load(measured, arguments.proofs.profile(), &verifier);
     let has_all = |known: &Calibration| {
         fits.iter().all(|(kind, shape)| {
             let shape = if *kind == TaskKind::Segment { shape.number() } else { 0 };
@@ -195,8 +179,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             let shapes: Vec<ShapeChoice> =
                 fits.iter().filter(|(kind, _)| *kind == TaskKind::Segment).map(|(_, shape)| *shape).collect();
             // What is measured is verified, and a proof of another version's program would not be what is wanted.
-            let verifier = arguments.verifier.load_for_this_version(&arguments.cache, arguments.profile)?;
-            Some(measure(measured, &verifier, arguments.profile, &arguments.cache, &shapes, &kinds)?)
+            let verifier = arguments.proofs.load_for_this_version()?;
+            Some(measure(measured, &verifier, arguments.proofs.profile(), arguments.proofs.cache(), &shapes, &kinds)?)
         }
     };
     let abilities = fits.iter().map(|(kind, shape)| {
@@ -206,18 +190,18 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     });
     let circuits = verifier.circuits().into();
     let capabilities = Capabilities {
-        payout: arguments.payout,
+        payout: arguments.network.payout,
         circuits,
         work: abilities.collect(),
         memory_mebibytes: u32::try_from(memory).unwrap_or(u32::MAX),
         parallel: 1,
     };
     let threads = arguments.threads.map(usize::from);
-    let labour = child(arguments.profile, &arguments.cache, threads, circuits, arguments.idle)?;
+    let labour = child(arguments.proofs.profile(), arguments.proofs.cache(), threads, circuits, arguments.idle)?;
     tracing::info!(prover = %identity.id(), cores = cores(), memory, work = ?capabilities.work, "joining");
     let options = WorkOptions {
         identity,
-        coordinator: arguments.coordinator.clone(),
+        coordinator: arguments.network.at.coordinator.clone(),
         capabilities,
         folder,
         failures_max: FAILURES_MAX,
@@ -301,9 +285,8 @@ async fn leave_when_alone(looks: watch::Receiver<Activity>, stop: watch::Sender<
 #[command(after_help = "Example:
   joule-prover status --coordinator /ip4/127.0.0.1/tcp/9100/p2p/12D3KooW… --json")]
 pub(crate) struct StatusArguments {
-    /// The coordinator, with its peer id.
-    #[arg(long, value_name = "MULTIADDR", env = "JOULE_COORDINATOR")]
-    coordinator: Multiaddr,
+    #[command(flatten)]
+    at: CoordinatorOption,
     #[command(flatten)]
     folder: FolderOption,
     /// Print JSON.
@@ -333,11 +316,11 @@ fn why(report: &StandingReport, now_ms: u64) -> String {
 
 pub(crate) fn status(arguments: &StatusArguments) -> anyhow::Result<()> {
     let identity = arguments.folder.identity()?;
-    let report = block_on(standing(&identity, &arguments.coordinator))??;
+    let report = block_on(standing(&identity, &arguments.at.coordinator))??;
     let now_ms = now_ms();
     let value = json!({
         "prover": identity.id().to_string(),
-        "coordinator": arguments.coordinator.to_string(),
+        "coordinator": arguments.at.coordinator.to_string(),
         "score": report.score,
         "needed": report.needed,
         "is_suspended": report.suspended_until_ms > now_ms,
@@ -371,13 +354,8 @@ pub(crate) struct DoctorArguments {
     coordinator: Option<Multiaddr>,
     #[command(flatten)]
     folder: FolderOption,
-    /// Which proofs.
-    #[arg(long, value_enum, default_value_t = Profile::Fast)]
-    profile: Profile,
     #[command(flatten)]
-    verifier: VerifierOption,
-    #[command(flatten)]
-    cache: CacheOption,
+    proofs: ProofsOption,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -460,14 +438,12 @@ fn disk(folder: &std::path::Path) -> Result<String, (String, String)> {
 }
 
 fn circuits(arguments: &DoctorArguments) -> Result<String, (String, String)> {
-    let setup = || format!("joule-prover setup --profile {}", arguments.profile.name());
-    let verifier: CircuitVerifier = arguments
-        .verifier
-        .load_for_this_version(&arguments.cache, arguments.profile)
-        .map_err(|error| (format!("{error:#}"), setup()))?;
+    let setup = || arguments.proofs.setup();
+    let verifier = arguments.proofs.load_for_this_version().map_err(|error| (format!("{error:#}"), setup()))?;
     let Some(key) = verifier.wrap_key() else { return Err(("there is no key of wraps".to_owned(), setup())) };
     let file = arguments
-        .cache
+        .proofs
+        .cache()
         .folder()
         .map_err(|error| (error.to_string(), setup()))?
         .path()

@@ -8,10 +8,16 @@ use std::{
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use joule_machine::kernel_image;
+use joule_protocol::Address;
 use joule_prover_engine::{CacheFolder, CacheFolderError, CircuitVerifier, VERIFIER_BYTES_MAX};
-use joule_prover_network::Identity;
+use joule_prover_network::{Identity, Multiaddr, TaskKind};
 use joule_tables::{config, program::Program, shape::Shape};
 use serde::Serialize;
+
+use crate::{
+    calibrate::ShapeChoice,
+    join::{KindChoice, address},
+};
 
 /// How much soundness is paid for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -100,35 +106,54 @@ impl FolderOption {
     }
 }
 
-/// What verifies results, and names the circuits.
+/// Which circuits.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct VerifierOption {
+pub(crate) struct CircuitsOption {
+    /// How much soundness is paid for.
+    #[arg(long, value_enum, default_value_t = Profile::Fast)]
+    pub(crate) profile: Profile,
+    #[command(flatten)]
+    pub(crate) cache: CacheOption,
+}
+
+/// Which proofs, and what verifies them and names their circuits.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ProofsOption {
+    #[command(flatten)]
+    circuits: CircuitsOption,
     /// What verifies results [default: what `joule-prover setup` left for the profile].
     #[arg(long, value_name = "FILE")]
     verifier: Option<PathBuf>,
 }
 
-impl VerifierOption {
-    /// The file that was named, for whoever starts others with it.
-    pub(crate) fn named(&self) -> Option<&Path> {
-        self.verifier.as_deref()
+impl ProofsOption {
+    pub(crate) const fn profile(&self) -> Profile {
+        self.circuits.profile
     }
 
-    pub(crate) fn load(&self, cache: &CacheOption, profile: Profile) -> anyhow::Result<CircuitVerifier> {
-        let path = match &self.verifier {
-            Some(path) => path.clone(),
-            None => cache.verifier_path(profile)?,
-        };
-        let setup = || {
-            format!(
-                "{}: `joule-prover setup --profile {}` makes circuits, keys and this file",
-                path.display(),
-                profile.name()
-            )
-        };
-        let verifier = read_verifier(&path).with_context(setup)?;
+    pub(crate) const fn cache(&self) -> &CacheOption {
+        &self.circuits.cache
+    }
+
+    /// What mends a verifier that is missing or another version's.
+    pub(crate) fn setup(&self) -> String {
+        format!("joule-prover setup --profile {}", self.profile().name())
+    }
+
+    /// The verifier's file.
+    pub(crate) fn verifier_path(&self) -> Result<PathBuf, CacheFolderError> {
+        match &self.verifier {
+            Some(path) => Ok(path.clone()),
+            None => self.cache().verifier_path(self.profile()),
+        }
+    }
+
+    pub(crate) fn load(&self) -> anyhow::Result<CircuitVerifier> {
+        let path = self.verifier_path()?;
+        let verifier = read_verifier(&path)
+            .with_context(|| format!("{}: `{}` makes circuits, keys and this file", path.display(), self.setup()))?;
         ensure!(
-            verifier.profile() == profile.recursion(),
+            verifier.profile() == self.profile().recursion(),
             "{} is of profile {name}: say --profile {name}, or name another file",
             path.display(),
             name = verifier.profile().name()
@@ -137,21 +162,48 @@ impl VerifierOption {
     }
 
     /// The same, held to the program of this version, which takes seconds and some memory to compute.
-    pub(crate) fn load_for_this_version(
-        &self,
-        cache: &CacheOption,
-        profile: Profile,
-    ) -> anyhow::Result<CircuitVerifier> {
-        let verifier = self.load(cache, profile)?;
+    pub(crate) fn load_for_this_version(&self) -> anyhow::Result<CircuitVerifier> {
+        let verifier = self.load()?;
         // Proofs about another version's program are true, and of no use to this one; a prover that made them would be refused for it.
         let program = Program::of_image(kernel_image(), &Shape::ALL).context("setting the image up")?.hash();
         ensure!(
             verifier.program() == program,
-            "the verifier is for program {}, and this version has {program}: `joule-prover setup --profile {}` makes it anew",
+            "the verifier is for program {}, and this version has {program}: `{}` makes it anew",
             verifier.program(),
-            profile.name()
+            self.setup()
         );
         Ok(verifier)
+    }
+}
+
+/// Which network of provers.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct CoordinatorOption {
+    /// The coordinator, with its peer id.
+    #[arg(long, value_name = "MULTIADDR", env = "JOULE_COORDINATOR")]
+    pub(crate) coordinator: Multiaddr,
+}
+
+/// For whom work is done there, and which.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct NetworkOption {
+    #[command(flatten)]
+    pub(crate) at: CoordinatorOption,
+    /// Who is paid on L2.
+    #[arg(long, value_name = "ADDRESS", value_parser = address, env = "JOULE_PAYOUT")]
+    pub(crate) payout: Address,
+    /// Segments of which shapes [default: those that fit the memory].
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) shapes: Vec<ShapeChoice>,
+    /// Which kinds of tasks [default: those that fit the memory].
+    #[arg(long, value_enum, value_delimiter = ',')]
+    kinds: Vec<KindChoice>,
+}
+
+impl NetworkOption {
+    /// Which kinds were asked for; all if none is named.
+    pub(crate) fn kinds(&self) -> Vec<TaskKind> {
+        self.kinds.iter().map(|kind| kind.kind()).collect()
     }
 }
 

@@ -14,7 +14,7 @@ use joule_tables::shape::Shape;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    options::{CacheOption, Profile},
+    options::{CircuitsOption, Profile},
     progress::{Reporter, StepReport},
     settlement::{self, Settlement, hex},
     usage::{Seconds, memory_peak_mebibytes, timed},
@@ -34,11 +34,8 @@ pub(crate) struct Arguments {
     /// Where results go.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
-    /// How much soundness is paid for.
-    #[arg(long, value_enum, default_value_t = Profile::Fast)]
-    profile: Profile,
     #[command(flatten)]
-    cache: CacheOption,
+    circuits: CircuitsOption,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -149,13 +146,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let (engine, proved) = proved?;
     let result_file = arguments.out.join("wrap.result");
     write(&result_file, &engine.encode_wrap(&proved.proof, &proved.statement))?;
-    let file = ProofFile::new(arguments.profile, engine.wrap_circuit()?.digest_hex(), &proved, settlement);
+    let file = ProofFile::new(arguments.circuits.profile, engine.wrap_circuit()?.digest_hex(), &proved, settlement);
     let proof_file = arguments.out.join("proof.json");
     write(&proof_file, format!("{}\n", serde_json::to_string_pretty(&file)?).as_bytes())?;
     reporter.finish();
     let report = Report {
         segments: inputs.len(),
-        profile: arguments.profile,
+        profile: arguments.circuits.profile,
         program: file.program,
         from: file.from,
         to: file.to,
@@ -180,7 +177,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 fn prove(arguments: &Arguments, inputs: &[SegmentInput], reporter: &Reporter) -> anyhow::Result<(Engine, BatchProof)> {
-    let (cache, profile) = (arguments.cache.folder()?, arguments.profile.recursion());
+    let (cache, profile) = (arguments.circuits.cache.folder()?, arguments.circuits.profile.recursion());
     let engine =
         Engine::new(kernel_image(), &Shape::ALL, profile, &cache, reporter).context("building the circuits")?;
     let store = ArtefactStore::open(&arguments.out, engine.context(inputs))?;

@@ -3,8 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::{Context, ensure};
-use joule_protocol::Address;
-use joule_prover_network::{Client, Identity, Multiaddr, TaskKind};
+use joule_prover_network::{Client, Identity, TaskKind};
 use joule_prover_scaler::{Limits, Running, Share, Summary, supervise, watch_demand};
 use serde_json::json;
 use tokio::{
@@ -15,10 +14,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    calibrate::ShapeChoice,
-    join::{KindChoice, address, fitting, memory_of},
+    join::{fitting, memory_of},
     machine::{Memory, cores},
-    options::{CacheOption, FolderOption, Profile, VerifierOption},
+    options::{FolderOption, NetworkOption, ProofsOption},
     settlement::hex,
 };
 
@@ -35,12 +33,8 @@ pub(crate) struct Arguments {
     /// Start workers with demand, and end them without.
     #[arg(long, required = true)]
     autoscale: bool,
-    /// The coordinator, with its peer id.
-    #[arg(long, value_name = "MULTIADDR", env = "JOULE_COORDINATOR")]
-    coordinator: Multiaddr,
-    /// Who is paid on L2.
-    #[arg(long, value_name = "ADDRESS", value_parser = address, env = "JOULE_PAYOUT")]
-    payout: Address,
+    #[command(flatten)]
+    network: NetworkOption,
     /// Workers at once.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     workers_max: u16,
@@ -53,12 +47,6 @@ pub(crate) struct Arguments {
     /// Threads of one worker [default: the cores, shared by as many workers as there may be].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     threads: Option<u16>,
-    /// Segments of which shapes [default: those that fit the memory].
-    #[arg(long, value_enum, value_delimiter = ',')]
-    shapes: Vec<ShapeChoice>,
-    /// Which kinds of tasks [default: those that fit the memory].
-    #[arg(long, value_enum, value_delimiter = ',')]
-    kinds: Vec<KindChoice>,
     /// Seconds without a task after which a worker is ended.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     idle: u64,
@@ -68,15 +56,10 @@ pub(crate) struct Arguments {
     /// Seconds that workers may take to finish when this is stopped; then they are killed, and their tasks are others'.
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     shutdown: u64,
-    /// How much soundness is paid for.
-    #[arg(long, value_enum, default_value_t = Profile::Fast)]
-    profile: Profile,
     #[command(flatten)]
     folder: FolderOption,
     #[command(flatten)]
-    verifier: VerifierOption,
-    #[command(flatten)]
-    cache: CacheOption,
+    proofs: ProofsOption,
     /// Print a line of JSON whenever workers come or go.
     #[arg(long)]
     json: bool,
@@ -88,8 +71,8 @@ fn limits(arguments: &Arguments) -> anyhow::Result<(Limits, u8, u16)> {
     let memory = arguments.memory.unwrap_or_else(free);
     let cores = arguments.cores.unwrap_or_else(|| u16::try_from(cores()).unwrap_or(u16::MAX)).max(1);
     let threads = arguments.threads.unwrap_or_else(|| (cores / arguments.workers_max).max(1));
-    let kinds: Vec<TaskKind> = arguments.kinds.iter().map(|kind| kind.kind()).collect();
-    let fits = fitting(memory.into(), &arguments.shapes, &kinds);
+    let kinds = arguments.network.kinds();
+    let fits = fitting(memory.into(), &arguments.network.shapes, &kinds);
     ensure!(
         !fits.is_empty(),
         "no task that was asked for fits {memory} MiB: raise --memory, or ask for less with --shapes and --kinds; `joule-prover doctor` says what fits"
@@ -123,26 +106,23 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let identity = Identity::of_file(&folder.join("supervisor.key"))?;
     let (limits, shape_max, threads) = limits(arguments)?;
     // Found missing now, and not by each worker. It is not read here, because this process holds nothing that it does not need.
-    let verifier = match arguments.verifier.named() {
-        Some(path) => path.to_owned(),
-        None => arguments.cache.verifier_path(arguments.profile)?,
-    };
+    let verifier = arguments.proofs.verifier_path()?;
     ensure!(
         verifier.is_file(),
-        "{} is missing: `joule-prover setup --profile {}` makes circuits, keys and this file",
+        "{} is missing: `{}` makes circuits, keys and this file",
         verifier.display(),
-        arguments.profile.name()
+        arguments.proofs.setup()
     );
     let own = std::env::current_exe().context("finding this program")?;
-    let cache = arguments.cache.folder()?;
-    let (coordinator, payout) = (arguments.coordinator.to_string(), hex(&arguments.payout.0));
-    let shapes: Vec<&str> = arguments.shapes.iter().map(|shape| shape.name()).collect();
+    let cache = arguments.proofs.cache().folder()?;
+    let (coordinator, payout) = (arguments.network.at.coordinator.to_string(), hex(&arguments.network.payout.0));
+    let shapes: Vec<&str> = arguments.network.shapes.iter().map(|shape| shape.name()).collect();
     let command = |slot: u16, kind: TaskKind| {
         let mut command = Command::new(&own);
         command.args(["join", "--supervised", "--no-calibration", "--coordinator", &coordinator, "--payout", &payout]);
         command.args([
             "--profile",
-            arguments.profile.name(),
+            arguments.proofs.profile().name(),
             "--kinds",
             kind.as_str(),
             "--threads",
@@ -160,7 +140,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let summary = runtime.block_on(async {
-        let client = Client::new(&identity, &arguments.coordinator)?;
+        let client = Client::new(&identity, &arguments.network.at.coordinator)?;
         let (mut terminated, mut interrupted) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let stop = CancellationToken::new();
         let stopping = stop.clone();

@@ -10,7 +10,7 @@ use joule_wrap::solidity_verifier;
 use serde::Serialize;
 
 use crate::{
-    options::{CacheOption, Profile},
+    options::{CircuitsOption, Profile},
     progress::{Reporter, StepReport},
     settlement::hex,
     usage::memory_peak_mebibytes,
@@ -27,11 +27,8 @@ Examples:
   joule-prover setup --check contracts/src/generated/Groth16Verifier.sol"
 )]
 pub(crate) struct Arguments {
-    /// How much soundness is paid for.
-    #[arg(long, value_enum, default_value_t = Profile::Fast)]
-    profile: Profile,
     #[command(flatten)]
-    cache: CacheOption,
+    circuits: CircuitsOption,
     /// Write the Solidity verifier of the key here.
     #[arg(long, value_name = "FILE")]
     solidity: Option<PathBuf>,
@@ -61,15 +58,15 @@ struct Report {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let cache = arguments.cache.folder()?;
-    let profile = arguments.profile.recursion();
+    let cache = arguments.circuits.cache.folder()?;
+    let profile = arguments.circuits.profile.recursion();
     let description = description(profile, &Shape::ALL)?;
     let reporter = Reporter::new(6);
     let engine =
         Engine::new(kernel_image(), &Shape::ALL, profile, &cache, &reporter).context("building the circuits")?;
     let circuit = engine.wrap_circuit()?;
     let mut report = Report {
-        profile: arguments.profile,
+        profile: arguments.circuits.profile,
         program: engine.program_hash().to_string(),
         circuits: engine.circuits().to_string(),
         description: hex(&description),
@@ -99,7 +96,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         report.is_development_key = key.header.is_development();
         report.key = Some(hex(&key.digest()?));
         report.key_file = Some(cache.key_path(circuit));
-        let path = arguments.cache.verifier_path(arguments.profile)?;
+        let path = arguments.circuits.cache.verifier_path(arguments.circuits.profile)?;
         fs::write(&path, engine.verifier().to_bytes()?).with_context(|| path.display().to_string())?;
         report.verifier_file = Some(path);
         if let Some(path) = &arguments.solidity {

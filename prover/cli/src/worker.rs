@@ -8,7 +8,7 @@ use joule_prover_engine::{Engine, Silent};
 use joule_prover_network::{ChildLabour, CircuitsId, EngineLabour, answer_parent};
 use joule_tables::shape::Shape;
 
-use crate::options::{CacheOption, Profile};
+use crate::options::{CacheOption, CircuitsOption, Profile};
 
 /// How long a proving process waits for its next task.
 pub(crate) const IDLE_DEFAULT_SECONDS: u64 = 60;
@@ -16,16 +16,13 @@ pub(crate) const IDLE_DEFAULT_SECONDS: u64 = 60;
 /// What to prove with.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// How much soundness is paid for.
-    #[arg(long, value_enum, default_value_t = Profile::Fast)]
-    profile: Profile,
     #[command(flatten)]
-    cache: CacheOption,
+    circuits: CircuitsOption,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let cache = arguments.cache.folder()?;
-    let engine = Engine::new(kernel_image(), &Shape::ALL, arguments.profile.recursion(), &cache, &Silent)
+    let cache = arguments.circuits.cache.folder()?;
+    let engine = Engine::new(kernel_image(), &Shape::ALL, arguments.circuits.profile.recursion(), &cache, &Silent)
         .context("building the circuits")?;
     let circuits = engine.circuits().into();
     Ok(answer_parent(circuits, &EngineLabour(engine))?)

@@ -167,7 +167,7 @@ mod tests {
         for nobody in ["", "\n\n", "# nobody yet"] {
             assert!(matches!(list(nobody), Err(AdmissionError::Nobody { .. })));
         }
-        assert!(matches!(list([b'#'; LIST_BYTES_MAX as usize + 1]), Err(AdmissionError::TooLong { .. })));
+        assert!(matches!(list(vec![b'#'; LIST_BYTES_MAX as usize + 1]), Err(AdmissionError::TooLong { .. })));
         let many: String = (0..=LISTED_MAX).map(|number| format!("{number:064x}\n")).collect();
         assert!(matches!(list(many), Err(AdmissionError::TooMany { limit: LISTED_MAX, .. })));
         assert!(matches!(list([0xff, 0xfe]), Err(AdmissionError::Access { .. })), "no text");

@@ -14,7 +14,7 @@ use alloy::{
 };
 use clap::Parser;
 use joule_contracts::{Addresses, Availability, Deployment, Probe, Rollup, deploy, ecdsa_keyset_hash, proof_bytes};
-use joule_protocol::{self as protocol, Digest, Genesis, Hash, Native, PriorityRequest, PublicValues};
+use joule_protocol::{Digest, Genesis, Hash, Native, PriorityRequest, PublicValues};
 use joule_rpc::{Limits, Node, Server, serve, wire::L1Contracts};
 use joule_storage::{BatchRecord, Stage};
 use joule_testnet_support::{PROGRAM, TestL1, address, committee, signer, test_deployment};
