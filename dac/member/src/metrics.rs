@@ -107,7 +107,7 @@ impl Metrics {
         self.offers.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
-    /// Everything in Prometheus' text format.
+    /// Everything in OpenMetrics' text format.
     pub fn text(&self) -> String {
         let mut text = String::new();
         // Writing into a string does not fail.

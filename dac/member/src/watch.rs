@@ -338,7 +338,7 @@ impl Watch {
         }
     }
 
-    /// Everything counted, in Prometheus' text format.
+    /// Everything counted, in OpenMetrics' text format.
     pub fn metrics(&self) -> String {
         let mut text = String::new();
         // Writing into a string does not fail.

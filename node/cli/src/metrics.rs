@@ -1,4 +1,4 @@
-//! Numbers for operators, in Prometheus' text format. The names are stable; the table in the README lists them.
+//! Numbers for operators, in OpenMetrics' text format. The names are stable; the table in the README lists them.
 
 use std::sync::Arc;
 
@@ -145,7 +145,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Everything, in Prometheus' text format.
+    /// Everything, in OpenMetrics' text format, which ends in `# EOF`.
     pub fn render(&self) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.

@@ -5,7 +5,8 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::{
     Router,
     extract::State,
-    http::StatusCode,
+    http::{StatusCode, header},
+    response::IntoResponse,
     routing::{get, post},
 };
 use tokio::net::TcpListener;
@@ -64,8 +65,9 @@ pub(crate) async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> 
     TcpListener::bind(address).await
 }
 
-async fn render(State(operations): State<Operations>) -> String {
-    operations.metrics.render()
+async fn render(State(operations): State<Operations>) -> impl IntoResponse {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], operations.metrics.render())
 }
 
 async fn health(State(operations): State<Operations>) -> (StatusCode, String) {

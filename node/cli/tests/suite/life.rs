@@ -95,7 +95,11 @@ async fn a_drained_node_takes_nothing_and_leaves_a_closed_batch() {
     let number = batches.recv().await.expect("a batch is sealed");
     assert!(http(&node, "GET /readyz").await.starts_with("HTTP/1.1 503"));
     assert!(http(&node, "GET /healthz").await.starts_with("HTTP/1.1 200"));
-    assert!(http(&node, "GET /metrics").await.contains("joule_batches_total 1"));
+    let metrics = http(&node, "GET /metrics").await;
+    assert!(metrics.contains("joule_batches_total 1"), "{metrics}");
+    // What Prometheus reads it as, and how it knows that it has all of it.
+    assert!(metrics.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"), "{metrics}");
+    assert!(metrics.ends_with("# EOF\n"), "{metrics}");
     let view = node.node().database().view().expect("a view");
     let batch = view.batch(number).expect("reads").expect("there");
     assert_eq!((batch.first_block, batch.last_block), (1, view.head().block_number));
