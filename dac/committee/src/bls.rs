@@ -10,7 +10,10 @@ use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
-    bn254::{CERTIFICATE_TAG_BLS, G1, G2, HashToCurveError, POSSESSION_TAG_BLS, PointError, hash_to_point, is_signed},
+    bn254::{
+        CERTIFICATE_TAG_BLS, G1, G2, HashToCurveError, POSSESSION_TAG_BLS, PointError, hash_to_point, is_signed,
+        pairing_is_one,
+    },
     statement::{CommitteeContext, hash_words, word},
 };
 
@@ -100,6 +103,26 @@ pub(crate) fn hash_certificate(digest: B256) -> Result<G1Affine, HashToCurveErro
     hash_to_point(keccak256(CERTIFICATE_TAG_BLS), digest)
 }
 
+/// Why a key that L1 has on record is not taken. Whoever answers for L1 is to blame: the contract registers no such key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RecordedKeyError {
+    /// Words that are no point.
+    #[error("{what} is no point: {source}")]
+    NoPoint {
+        /// Which of the two.
+        what: &'static str,
+        /// Why.
+        source: PointError,
+    },
+    /// Infinity, under which anybody can sign.
+    #[error("the key is infinity")]
+    KeyAtInfinity,
+    /// The keys in G1 and G2 have different secrets.
+    #[error("the keys in G1 and G2 are not one key")]
+    TwoKeys,
+}
+
 /// A BLS public key whose possession has been shown, or that is one's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlsPublicKey {
@@ -108,6 +131,26 @@ pub struct BlsPublicKey {
 }
 
 impl BlsPublicKey {
+    /// A key that the committee's contract has on record, which it takes with a proof of possession alone. The contract keeps the key in G1, which keysets are hashes of, and logs the one in G2: whoever
+    /// shows another one is noticed here, by e(K₁, g₂) = e(g₁, K₂).
+    ///
+    /// Only for keys of which the contract's own state has the G1 part; everything else needs [`BlsRegistration::check`].
+    ///
+    /// # Errors
+    /// Words that are no points, infinity, or two keys.
+    pub fn on_record(key: &G1, key2: &G2) -> Result<Self, RecordedKeyError> {
+        let refused = |what| move |source| RecordedKeyError::NoPoint { what, source };
+        let g1 = key.point().map_err(refused("the key in G1"))?;
+        let g2 = key2.point().map_err(refused("the key in G2"))?;
+        if g1.is_zero() {
+            return Err(RecordedKeyError::KeyAtInfinity);
+        }
+        match pairing_is_one(g1, G2Affine::generator(), -G1Affine::generator(), g2) {
+            true => Ok(Self { g1, g2 }),
+            false => Err(RecordedKeyError::TwoKeys),
+        }
+    }
+
     /// The key in G1.
     pub fn g1(&self) -> G1 {
         G1::new(&self.g1)
@@ -240,6 +283,19 @@ mod tests {
         }
         let infinity = BlsRegistration { key: G1::INFINITY, key2: G2::INFINITY, possession: G1::INFINITY };
         assert_eq!(infinity.check(&context, account(1)), Err(PossessionError::KeyAtInfinity));
+    }
+
+    #[test]
+    fn a_key_on_record_is_one_key_in_both_groups() {
+        let (key, other) = (bls_key(1).public_key(), bls_key(2).public_key());
+        assert_eq!(BlsPublicKey::on_record(&key.g1(), &key.g2()), Ok(key));
+        assert_eq!(BlsPublicKey::on_record(&key.g1(), &other.g2()), Err(RecordedKeyError::TwoKeys));
+        assert_eq!(BlsPublicKey::on_record(&other.g1(), &key.g2()), Err(RecordedKeyError::TwoKeys));
+        assert_eq!(BlsPublicKey::on_record(&key.g1(), &G2::INFINITY), Err(RecordedKeyError::TwoKeys));
+        assert_eq!(BlsPublicKey::on_record(&G1::INFINITY, &G2::INFINITY), Err(RecordedKeyError::KeyAtInfinity));
+        assert_eq!(BlsPublicKey::on_record(&G1::INFINITY, &key.g2()), Err(RecordedKeyError::KeyAtInfinity));
+        let off = G1 { x: key.g1().y, y: key.g1().x };
+        assert!(matches!(BlsPublicKey::on_record(&off, &key.g2()), Err(RecordedKeyError::NoPoint { .. })));
     }
 
     #[test]

@@ -26,7 +26,7 @@ mod wire;
 #[cfg(test)]
 mod fixtures;
 
-pub use bls::{BlsPublicKey, BlsRegistration, BlsSecretKey, KeyError, PossessionError};
+pub use bls::{BlsPublicKey, BlsRegistration, BlsSecretKey, KeyError, PossessionError, RecordedKeyError};
 pub use bn254::{CERTIFICATE_TAG_BLS, G1, G2, HashToCurveError, POSSESSION_TAG_BLS, PointError, hash_to_g1};
 pub use certificate::{
     AggregateError, CALLDATA_BYTES_MAX, CalldataError, Certificate, CertificateError, Signatures, VerifiedCertificate,

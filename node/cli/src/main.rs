@@ -11,7 +11,6 @@ use joule_node::{
 };
 use joule_p2p::Keypair;
 use joule_protocol::Genesis;
-use joule_rpc::Limits;
 use joule_storage::Database;
 use tracing_subscriber::EnvFilter;
 
@@ -201,7 +200,7 @@ async fn run_sequencer(config: &Config) -> anyhow::Result<()> {
         sequencer,
         key,
         rpc: config.rpc.address,
-        limits: Limits { connections_max: config.rpc.connections_max, ..Limits::default() },
+        limits: config.rpc_limits()?,
         operations: config.operations.address,
         l1: Some(l1),
         peers,
@@ -228,6 +227,9 @@ async fn run_sequencer(config: &Config) -> anyhow::Result<()> {
                     node.node().settles(started.status().clone());
                     println!("settlement                     on");
                     if let Some(provers) = started.provers() {
+                        for address in provers.addresses() {
+                            println!("provers join                   {address}");
+                        }
                         let begun = ProverServices::start(&for_provers, provers, node.node(), database).await;
                         services = Some(begun.context("serving provers")?);
                     }
@@ -292,7 +294,7 @@ async fn run_full(config: &Config) -> anyhow::Result<()> {
         database,
         plan,
         rpc: config.rpc.address,
-        limits: Limits { connections_max: config.rpc.connections_max, ..Limits::default() },
+        limits: config.rpc_limits()?,
         operations: config.operations.address,
         l1,
         peers,

@@ -70,8 +70,23 @@ pub enum Halt {
         /// The first block that can be undone to.
         floor: u64,
     },
-    /// L1 took a commit whose certificate is none.
-    #[error("L1 committed batch {batch} with a certificate that does not verify: {reason}")]
+}
+
+/// Why a follower goes no further for now. L1's contract takes no batch without a certificate, so whoever answers for L1 here does not show what the contract saw, or the contract is not what it
+/// seems. It may come right, when the L1 node is mended or L1 drops the batch, and is looked at again with every look at L1.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Hold {
+    /// A batch whose data is said to be with the committee, without the certificate that says so.
+    #[error("the certificate of batch {batch} is missing: {reason}")]
+    NoCertificate {
+        /// The batch.
+        batch: u64,
+        /// What is there instead.
+        reason: String,
+    },
+    /// A certificate that is none.
+    #[error("the certificate of batch {batch} does not verify: {reason}")]
     BadCertificate {
         /// The batch.
         batch: u64,
@@ -87,6 +102,9 @@ pub enum ChainError {
     /// For good.
     #[error(transparent)]
     Halted(#[from] Box<Halt>),
+    /// Until what it waits for has come right.
+    #[error(transparent)]
+    Held(#[from] Box<Hold>),
     /// The disk.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -189,6 +207,7 @@ pub struct Chain {
     database: Database,
     execution: Execution<StateStore>,
     halted: Option<Box<Halt>>,
+    held: Option<Box<Hold>>,
     changes: Vec<Change>,
 }
 
@@ -206,7 +225,7 @@ impl Chain {
             database.revert_to(keep, false)?;
         }
         let execution = database.execution()?;
-        Ok(Self { database, execution, halted: None, changes: Vec::new() })
+        Ok(Self { database, execution, halted: None, held: None, changes: Vec::new() })
     }
 
     /// The disk.
@@ -236,6 +255,23 @@ impl Chain {
         ChainError::Halted(halt)
     }
 
+    /// What it waits for, if it does.
+    pub fn held(&self) -> Option<&Hold> {
+        self.held.as_deref()
+    }
+
+    /// Takes no more of the sequencer's blocks for this reason, or takes them again. What L1 says of batches before the reason is followed meanwhile, and what L1 takes back is undone.
+    pub fn hold(&mut self, hold: Option<Hold>) {
+        match &hold {
+            Some(hold) if self.held.as_deref() != Some(hold) => {
+                tracing::error!(%hold, "ALARM: this node goes no further until this has come right");
+            }
+            None if self.held.is_some() => tracing::info!("what this node waited for has come right: it goes on"),
+            _ => {}
+        }
+        self.held = hold.map(Box::new);
+    }
+
     fn check_running(&self) -> Result<(), ChainError> {
         match &self.halted {
             Some(halt) => Err(ChainError::Halted(halt.clone())),
@@ -246,9 +282,12 @@ impl Chain {
     /// Executes the next block and makes it the head if it leads where the sequencer signed that it does.
     ///
     /// # Errors
-    /// `Halted` if it does not. Never because of whoever passed the block on: the signature covers header and items.
+    /// `Halted` if it does not. Never because of whoever passed the block on: the signature covers header and items. `Held` while it waits.
     pub fn apply(&mut self, block: &SignedBlock) -> Result<Applied, ChainError> {
         self.check_running()?;
+        if let Some(hold) = &self.held {
+            return Err(ChainError::Held(hold.clone()));
+        }
         let head = *self.execution.checkpoint();
         let (number, signed) = (block.number(), block.hash());
         if number <= head.block_number {

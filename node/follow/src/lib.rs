@@ -15,7 +15,7 @@ mod execute;
 mod rebuild;
 mod signed;
 
-pub use chain::{Applied, Chain, ChainError, Change, Halt, Need, TakeError};
+pub use chain::{Applied, Chain, ChainError, Change, Halt, Hold, Need, TakeError};
 pub use execute::{ExecuteError, execute};
 pub use rebuild::{RebuildError, beside, chunks_of, executed_batches, from_data, genesis_checkpoint, rebuild};
 pub use signed::{BlockRefused, SignedBlock};

@@ -206,10 +206,17 @@ impl L1Client {
     /// # Errors
     /// The node could not be asked.
     pub async fn input_to_rollup(&self, transaction: B256) -> Result<Option<Bytes>, L1Error> {
+        let call = self.call_of(transaction).await?;
+        Ok(call.filter(|(to, _)| *to == Some(self.contracts.rollup)).map(|(_, input)| input))
+    }
+
+    /// Whom a transaction called and with what; `None` if the node has no such transaction.
+    ///
+    /// # Errors
+    /// The node could not be asked.
+    pub async fn call_of(&self, transaction: B256) -> Result<Option<(Option<Address>, Bytes)>, L1Error> {
         use alloy::consensus::Transaction as _;
         let found = Provider::<Ethereum>::get_transaction_by_hash(&self.provider, transaction).await?;
-        Ok(found
-            .filter(|transaction| transaction.to() == Some(self.contracts.rollup))
-            .map(|transaction| transaction.input().clone()))
+        Ok(found.map(|transaction| (transaction.to(), transaction.input().clone())))
     }
 }

@@ -45,6 +45,19 @@ pub enum AvailableAt {
     },
 }
 
+/// What the transaction of a commit shows of where the data is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShownAvailability {
+    /// The scheme byte and the certificate, or what stands for data on L1.
+    Shown(Bytes),
+    /// Nothing: it called another contract, which called the rollup. Somebody who settles for a late operator may do so.
+    Inside,
+    /// It called the rollup and did not commit this batch, which no contract makes so: the node that was asked is wrong.
+    OtherCall,
+    /// The node that was asked has no such transaction, though it has its event.
+    NoTransaction,
+}
+
 /// A batch as L1 knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchOnL1 {
@@ -363,17 +376,40 @@ impl History {
         Ok(chunks)
     }
 
-    /// The availability bytes (scheme byte, then the certificate) of a batch's commit, if its transaction called the rollup itself.
-    /// Somebody who settles for a late operator may do so from a contract, whose inner calls a transaction does not show.
+    /// The availability bytes (scheme byte, then the certificate) of a batch's commit, if its transaction shows them.
     ///
     /// # Errors
     /// L1 could not be asked.
     pub async fn availability_of(client: &L1Client, batch: &BatchOnL1) -> Result<Option<Bytes>, HistoryError> {
-        let Some(input) = client.input_to_rollup(batch.transaction).await? else { return Ok(None) };
-        if let Ok(call) = Rollup::commitBatchCall::abi_decode(&input) {
-            return Ok(Some(call.availability));
+        Ok(match Self::shown_availability_of(client, batch).await? {
+            ShownAvailability::Shown(bytes) => Some(bytes),
+            ShownAvailability::Inside | ShownAvailability::OtherCall | ShownAvailability::NoTransaction => None,
+        })
+    }
+
+    /// What a batch's commit says of its data, as far as its transaction shows it.
+    ///
+    /// # Errors
+    /// L1 could not be asked.
+    pub async fn shown_availability_of(
+        client: &L1Client,
+        batch: &BatchOnL1,
+    ) -> Result<ShownAvailability, HistoryError> {
+        let (to, input) = match client.call_of(batch.transaction).await? {
+            None => return Ok(ShownAvailability::NoTransaction),
+            Some(call) => call,
+        };
+        if to != Some(client.contracts().rollup) {
+            return Ok(ShownAvailability::Inside);
         }
-        Ok(Rollup::settleBatchCall::abi_decode(&input).ok().map(|call| call.availability))
+        let call = Rollup::commitBatchCall::abi_decode(&input).map(|call| (call.batch.number, call.availability));
+        let call = call.or_else(|_| {
+            Rollup::settleBatchCall::abi_decode(&input).map(|call| (call.batch.number, call.availability))
+        });
+        Ok(match call {
+            Ok((number, availability)) if number == batch.number => ShownAvailability::Shown(availability),
+            _ => ShownAvailability::OtherCall,
+        })
     }
 }
 

@@ -28,7 +28,7 @@ pub use error::{Fault, L1Error, Refusal};
 pub use event::{Committed, L1Event, Located};
 pub use fees::{FeePolicy, Fees};
 pub use follow::{FollowConfig, Followed, Follower, Window};
-pub use history::{AvailableAt, BatchOnL1, History, HistoryError, StageOnL1};
+pub use history::{AvailableAt, BatchOnL1, History, HistoryError, ShownAvailability, StageOnL1};
 pub use operator::{Gas, Operator, OperatorAlarm, OutboxStore, Pending, Report, SendError};
 pub use outbox::{AccountView, Outbox, OutboxAction, OutboxPolicy};
 pub use state::{PendingBatch, RollupState};

@@ -38,7 +38,7 @@ use forward::Forward;
 pub(crate) struct Followed {
     chain: Arc<Mutex<Chain>>,
     events: broadcast::Sender<NodeEvent>,
-    halted: Arc<OnceLock<String>>,
+    halted: Arc<Mutex<Option<String>>>,
     metrics: Metrics,
 }
 
@@ -72,15 +72,14 @@ impl Followed {
             });
         }
         self.metrics.block_number.set(chain.head() as i64);
-        if let Some(halt) = chain.halted() {
-            self.metrics.halted.set(1);
-            let _ = self.halted.set(halt.to_string());
-        }
+        let reason = chain.halted().map(ToString::to_string).or_else(|| chain.held().map(ToString::to_string));
+        self.metrics.halted.set(i64::from(reason.is_some()));
+        *self.halted.lock().unwrap_or_else(PoisonError::into_inner) = reason;
         result
     }
 
-    pub(crate) fn halted(&self) -> Option<&str> {
-        self.halted.get().map(String::as_str)
+    pub(crate) fn halted(&self) -> Option<String> {
+        self.halted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -97,6 +96,8 @@ pub struct FullNode {
     began: u64,
     /// The highest number of a block that the sequencer signed.
     highest: Arc<AtomicU64>,
+    /// The last block that L1 has committed.
+    committed_block: Arc<AtomicU64>,
     /// Why it is behind, if it cannot help it.
     stuck: Arc<Mutex<Option<String>>>,
     failed: Arc<OnceLock<String>>,
@@ -104,8 +105,8 @@ pub struct FullNode {
 }
 
 impl FullNode {
-    /// Why it goes no further, if it has halted.
-    pub fn halted(&self) -> Option<&str> {
+    /// Why it goes no further, if it has halted, for good or until something has come right.
+    pub fn halted(&self) -> Option<String> {
         self.followed.halted()
     }
 
@@ -114,15 +115,13 @@ impl FullNode {
         self.stuck.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// L1 as last seen, and a way to wait for more.
+    /// L1 as last seen, with the batches whose certificates were checked, and a way to wait for more.
     pub fn l1(&self) -> watch::Receiver<Option<Arc<L1View>>> {
         self.l1.clone()
     }
 
     fn target(&self) -> u64 {
-        let committed =
-            self.l1.borrow().as_ref().and_then(|l1| l1.batches.last().map(|batch| batch.checkpoint.block_number));
-        self.highest.load(Ordering::Relaxed).max(committed.unwrap_or(0))
+        self.highest.load(Ordering::Relaxed).max(self.committed_block.load(Ordering::Relaxed))
     }
 }
 
@@ -241,7 +240,7 @@ pub(crate) type Wanted = Arc<Notify>;
 /// The disk failed, or the chain halted: nothing more is done in either case, and the reason has been told.
 pub(crate) fn note(error: &ChainError) {
     match error {
-        ChainError::Halted(_) => {}
+        ChainError::Halted(_) | ChainError::Held(_) => {}
         error => tracing::error!(%error, "the chain cannot be followed"),
     }
 }

@@ -1,7 +1,10 @@
 //! Following what L1 says of batches.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -13,7 +16,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Followed, Wanted, certificates, note,
+    Followed, Wanted,
+    certificates::{Certificates, Certified},
+    note,
     source::{MissingError, Sequencers, Source},
 };
 use crate::Metrics;
@@ -29,6 +34,8 @@ pub(crate) struct Settled {
     pub(crate) l1: watch::Sender<Option<Arc<L1View>>>,
     pub(crate) sequencers: watch::Sender<Option<Sequencers>>,
     pub(crate) stuck: Arc<Mutex<Option<String>>>,
+    /// The last block that L1 has committed, certified or not.
+    pub(crate) committed_block: Arc<AtomicU64>,
     pub(crate) wanted: Wanted,
     pub(crate) poll: Duration,
     pub(crate) metrics: Metrics,
@@ -36,12 +43,15 @@ pub(crate) struct Settled {
 
 impl Settled {
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let mut checked = 0;
+        let mut certificates = Certificates::default();
         loop {
-            tokio::select! {
-                () = self.look(&mut checked) => {}
+            let has_more = tokio::select! {
+                has_more = self.look(&mut certificates) => has_more,
                 // Whatever is under way is found again at the next start.
                 () = stop.cancelled() => return,
+            };
+            if has_more {
+                continue;
             }
             tokio::select! {
                 () = tokio::time::sleep(self.poll) => {}
@@ -50,14 +60,15 @@ impl Settled {
         }
     }
 
-    async fn look(&mut self, checked: &mut u64) {
+    /// Looks at L1 once, and says whether to look again at once.
+    async fn look(&mut self, certificates: &mut Certificates) -> bool {
         let view = match self.watcher.look().await {
-            Ok(Some(view)) => Arc::new(view),
-            Ok(None) => return,
+            Ok(Some(view)) => view,
+            Ok(None) => return false,
             Err(error) => {
                 self.metrics.l1_failures.inc();
                 tracing::warn!(%error, "L1 cannot be read");
-                return;
+                return false;
             }
         };
         let latest = match self.source.client.rollup().sequencer().call().await {
@@ -73,6 +84,33 @@ impl Settled {
         }
         self.metrics.batches_committed.set(view.committed() as i64);
         self.metrics.batches_executed.set(view.executed() as i64);
+        let committed = view.batches.last().map_or(0, |batch| batch.checkpoint.block_number);
+        self.committed_block.store(committed, Ordering::Relaxed);
+        // Nothing of a batch counts here before its certificate does.
+        let has_more = match certificates.check(&self.followed, &self.source.client, &view).await {
+            Ok(Certified { hold, has_more, .. }) => {
+                let goes_on = hold.is_none();
+                if self
+                    .followed
+                    .with(|chain| {
+                        let was_held = chain.held().is_some();
+                        chain.hold(hold);
+                        was_held
+                    })
+                    .await
+                    && goes_on
+                {
+                    self.wanted.notify_one();
+                }
+                has_more
+            }
+            Err(error) => {
+                self.metrics.l1_failures.inc();
+                tracing::warn!(%error, "certificates on L1 cannot be checked");
+                false
+            }
+        };
+        let view = Arc::new(view.up_to(certificates.up_to()));
         self.l1.send_replace(Some(view.clone()));
         let stuck = match self.take(&view).await {
             Ok(()) => None,
@@ -86,10 +124,7 @@ impl Settled {
             }
         };
         *self.stuck.lock().unwrap_or_else(PoisonError::into_inner) = stuck;
-        if let Err(error) = certificates::check(&self.followed, &self.source.client, &view, checked).await {
-            self.metrics.l1_failures.inc();
-            tracing::warn!(%error, "certificates on L1 cannot be read");
-        }
+        has_more
     }
 
     /// Notes what is here of L1's batches, and gets what is not.

@@ -260,7 +260,10 @@ impl Source {
         let chunks = chunks_of(&batch, &self.client, &history, &self.committee, self.limit).await?;
         let view = l1.clone();
         match followed.with(move |chain| chain.compare(&view, number, &chunks)).await? {
-            Some(_) => Ok(()),
+            Some(_) => {
+                followed.metrics.equivocations.inc();
+                Ok(())
+            }
             None => Err(MissingError::Unexplained { number }),
         }
     }

@@ -1,10 +1,20 @@
 //! The committee's keyset, as L1 has it in force.
 
-use alloy::primitives::B256;
-use joule_committee::{Keyset, KeysetError, Member, Scheme};
+use std::collections::HashMap;
+
+use alloy::{
+    primitives::{Address, B256},
+    providers::Provider as _,
+    rpc::types::Filter,
+    sol_types::SolEvent as _,
+};
+use joule_committee::{BlsPublicKey, G1, G2, Keyset, KeysetError, Member, RecordedKeyError, Scheme};
 use joule_contracts::DataCommittee;
 use joule_l1::{L1Client, L1Error};
 use thiserror::Error;
+
+/// Blocks in one query for logs.
+const RANGE_BLOCKS: u64 = 1_000;
 
 /// Why the keyset in force is not known.
 #[derive(Debug, Error)]
@@ -12,11 +22,9 @@ pub enum KeysetOnL1Error {
     /// L1 could not be asked.
     #[error(transparent)]
     L1(#[from] L1Error),
-    /// No members sign with ECDSA keys.
-    #[error(
-        "the committee on L1 has no ECDSA keyset in force; this node gathers no certificates of another scheme, whose keys come with proofs that L1 does not repeat"
-    )]
-    NotEcdsa,
+    /// Nobody is seated.
+    #[error("the committee on L1 has no keyset in force; governance seats one with `DataCommittee.setKeyset`")]
+    None,
     /// The members found are no keyset.
     #[error(transparent)]
     NoKeyset(#[from] KeysetError),
@@ -28,28 +36,116 @@ pub enum KeysetOnL1Error {
         /// Found.
         got: B256,
     },
+    /// A seated member whose registration the L1 node does not show: it has no logs as old, or contradicts itself.
+    #[error("L1 seats {account} with a BLS key, and its node shows no registration of it since block {deployed_at}")]
+    NotShown {
+        /// The member.
+        account: Address,
+        /// Block of the rollup's deployment.
+        deployed_at: u64,
+    },
+    /// A registration that is none.
+    #[error("the BLS key of {account} as the L1 node shows it: {error}")]
+    Key {
+        /// The member.
+        account: Address,
+        /// What is wrong.
+        error: RecordedKeyError,
+    },
+    /// A log that does not decode.
+    #[error("the L1 node shows a registration that is none: {reason}")]
+    Log {
+        /// What is wrong.
+        reason: String,
+    },
 }
 
-/// Reads the ECDSA keyset in force: who is seated and with which keys, checked against the hash in force, which binds all keys and the quorum.
+/// Reads the keyset in force: who is seated and with which keys, checked against the hash in force, which binds all keys and the quorum. Where both schemes have one, that of ECDSA, which is
+/// cheaper on L1 for committees of the size that it is for.
 ///
 /// # Errors
 /// [`KeysetOnL1Error`].
 pub(crate) async fn read(client: &L1Client) -> Result<Keyset, KeysetOnL1Error> {
-    let committee = DataCommittee::new(client.contracts().committee, client.provider());
     let state = client.state(client.head().await?).await?;
-    let expected = state.ecdsa_keyset.ok_or(KeysetOnL1Error::NotEcdsa)?;
+    match (state.ecdsa_keyset, state.bls_keyset) {
+        (Some(expected), _) => read_scheme(client, Scheme::Ecdsa, expected).await,
+        (None, Some(expected)) => read_scheme(client, Scheme::Bls, expected).await,
+        (None, None) => Err(KeysetOnL1Error::None),
+    }
+}
+
+async fn read_scheme(client: &L1Client, scheme: Scheme, expected: B256) -> Result<Keyset, KeysetOnL1Error> {
+    let committee = DataCommittee::new(client.contracts().committee, client.provider());
     let quorum = committee.keysets(expected).call().await.map_err(L1Error::from)?.quorum;
-    let seated = committee.seated(Scheme::Ecdsa as u8).call().await.map_err(L1Error::from)?;
+    let seated = committee.seated(scheme as u8).call().await.map_err(L1Error::from)?;
+    let mut in_g2 = match scheme {
+        Scheme::Ecdsa => HashMap::new(),
+        Scheme::Bls => keys_in_g2(client, &seated).await?,
+    };
     let mut members = Vec::with_capacity(seated.len());
     for account in seated {
         let member = committee.memberOf(account).call().await.map_err(L1Error::from)?;
-        members.push(Member { account, signer: member.signer, bls: None });
+        let bls = match in_g2.remove(&account) {
+            None => None,
+            Some(key2) => {
+                let key = G1 { x: member.blsKey.x, y: member.blsKey.y };
+                let key = BlsPublicKey::on_record(&key, &key2);
+                Some(key.map_err(|error| KeysetOnL1Error::Key { account, error })?)
+            }
+        };
+        members.push(Member { account, signer: member.signer, bls });
     }
     // K = N + 1 − H, turned around; a quorum that fits no H shows in the hash.
     let honest = (members.len() as u32 + 1).saturating_sub(quorum);
-    let keyset = Keyset::new(Scheme::Ecdsa, members, honest)?;
+    let keyset = Keyset::new(scheme, members, honest)?;
     match keyset.hash() {
         got if got == expected => Ok(keyset),
         got => Err(KeysetOnL1Error::Other { expected, got }),
+    }
+}
+
+/// The members' keys in G2. The contract's state has those in G1, and a log those in both: shares are verified with the second.
+///
+/// The proofs of possession that came with them are not asked for again. The contract takes a key with its proof alone, once and for good, and the state of that same contract says which keys the
+/// keyset in force is made of; a log that shows another key than the one registered is noticed, because both are one key. So a lying log can keep this node from starting and do nothing else.
+async fn keys_in_g2(client: &L1Client, seated: &[Address]) -> Result<HashMap<Address, G2>, KeysetOnL1Error> {
+    let (deployed_at, committee) = (client.contracts().deployed_at, client.contracts().committee);
+    let mut found = HashMap::new();
+    let mut last = client.head().await?.number;
+    // Backwards, because members register shortly before they are seated. The keyset has 64 members at most, and each registers once.
+    loop {
+        let missing: Vec<B256> =
+            seated.iter().filter(|account| !found.contains_key(*account)).map(|account| account.into_word()).collect();
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        let first = deployed_at.max(last.saturating_sub(RANGE_BLOCKS - 1));
+        let filter = Filter::new()
+            .address(committee)
+            .event_signature(DataCommittee::BlsKeyRegistered::SIGNATURE_HASH)
+            .topic1(missing)
+            .from_block(first)
+            .to_block(last);
+        for log in client.provider().get_logs(&filter).await.map_err(L1Error::from)? {
+            let event = DataCommittee::BlsKeyRegistered::decode_log(&log.inner);
+            let event = event.map_err(|error| KeysetOnL1Error::Log { reason: error.to_string() })?;
+            let key2 = G2 {
+                x_imaginary: event.key2.xImaginary,
+                x_real: event.key2.xReal,
+                y_imaginary: event.key2.yImaginary,
+                y_real: event.key2.yReal,
+            };
+            found.insert(event.member, key2);
+        }
+        match first.checked_sub(1).filter(|_| first > deployed_at) {
+            Some(before) => last = before,
+            None => {
+                let missing = seated.iter().find(|account| !found.contains_key(*account));
+                return match missing {
+                    None => Ok(found),
+                    Some(&account) => Err(KeysetOnL1Error::NotShown { account, deployed_at }),
+                };
+            }
+        }
     }
 }

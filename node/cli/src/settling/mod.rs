@@ -17,6 +17,7 @@ use alloy::{
     signers::local::PrivateKeySigner,
 };
 use joule_committee_client::{Committee, ConnectError, ExpiryPolicy, ExpiryPolicyError};
+use joule_contracts::{Groth16Verifier, VerifierRouter};
 use joule_l1::{FeePolicy, L1Client, L1Error, OutboxPolicy};
 use joule_machine::kernel_image;
 use joule_operator::{
@@ -26,7 +27,7 @@ use joule_operator::{
 use joule_protocol::Digest;
 use joule_prover_engine::{CacheFolder, CacheFolderError, CircuitVerifier, Engine, EngineError, Profile, Silent};
 use joule_prover_network::{Admission, AdmissionError, CoordinatorHandle, Rules};
-use joule_settlement::{DriverConfig, Mode, Notice, ProofSource};
+use joule_settlement::{DriverConfig, Handle, Mode, Notice, ProofSource};
 use joule_storage::Database;
 use joule_tables::shape::Shape;
 use thiserror::Error;
@@ -95,6 +96,30 @@ pub enum SettlingError {
         /// The protocol version.
         version: u32,
     },
+    /// Proofs that L1's verifier would refuse.
+    #[error(
+        "this version's proofs are of wrap circuit {got}, L1's verifier (version byte {version_byte}) is for {expected}"
+    )]
+    OtherCircuit {
+        /// L1's.
+        expected: String,
+        /// Ours.
+        got: String,
+        /// What the router knows the verifier by.
+        version_byte: u8,
+    },
+    /// L1's router has no verifier under the configured byte, or takes no more proofs for it.
+    #[error("L1's router has no verifier in use under version byte {version_byte}; see `proofs.verifier_version`")]
+    NoVerifier {
+        /// The byte.
+        version_byte: u8,
+    },
+    /// A verifier that cannot be made out, because it was left without the key of wraps.
+    #[error("{}: it has no key of wraps; run: joule-prover setup", .path.display())]
+    NoWrapKey {
+        /// Its folder.
+        path: PathBuf,
+    },
     /// What results of provers are verified with.
     #[error("{}: {reason}; run: joule-prover setup --profile {profile}", .path.display())]
     Verifier {
@@ -146,6 +171,7 @@ impl From<OperationsError> for SettlingError {
 #[derive(Debug)]
 pub struct Settling {
     status: Arc<SettlingStatus>,
+    handle: Handle,
     provers: Option<CoordinatorHandle>,
     stop: CancellationToken,
     /// One task, which ends when this is dropped.
@@ -181,22 +207,36 @@ impl Settling {
                 let cache = cache_folder(cache)?;
                 let engine = Arc::new(tokio::task::spawn_blocking(move || prepare(&cache, profile)).await??);
                 is_theirs(engine.program_hash())?;
+                let keys = engine.wrap_keys().map_err(Box::new)?;
+                check_verifier(&l1, version_byte, &keys.header.circuit).await?;
                 let proofs = LocalProofs::new(database.clone(), engine, version_byte, &folder, Silent);
                 Self::start_with(plan, database, l1, key, proofs, None, sealed, metrics).await
             }
             ProofPlan::Network { folder, cache, profile, listen, allow, shape, within, prices } => {
                 // A list that cannot be read must not let everybody in.
                 let admission = allow.as_deref().map(Admission::of_file).transpose()?.unwrap_or_default();
-                let verifier = verifier(&cache_folder(cache)?, profile)?;
+                let cache = cache_folder(cache)?;
+                let verifier = verifier(&cache, profile)?;
                 is_theirs(verifier.program())?;
+                let path = cache.path().to_owned();
+                let wrap_key = verifier.wrap_key().ok_or(SettlingError::NoWrapKey { path })?;
+                check_verifier(&l1, version_byte, &wrap_key.header.circuit).await?;
                 let shape = match shape {
                     ProofShape::Small => Shape::Small,
                     ProofShape::Medium => Shape::Medium,
                     ProofShape::Large => Shape::Large,
                 };
                 let rules = Rules::default();
-                let config =
-                    NetworkProofsConfig { listen, folder, version: version_byte, prices, within, shape, rules, admission };
+                let config = NetworkProofsConfig {
+                    listen,
+                    folder,
+                    version: version_byte,
+                    prices,
+                    within,
+                    shape,
+                    rules,
+                    admission,
+                };
                 let (proofs, coordinator) = NetworkProofs::start(database.clone(), verifier, config).await?;
                 for address in proofs.coordinator().addresses() {
                     tracing::info!(%address, "provers join here");
@@ -258,16 +298,22 @@ impl Settling {
         };
         let operations = Operations::start(setup, sealed).await?;
         status.follows(operations.handle().standing());
+        let handle = operations.handle().clone();
         let stop = CancellationToken::new();
         let provers = coordinator.as_ref().map(|(handle, _)| handle.clone());
         let mut task = JoinSet::new();
         task.spawn(watch(operations, coordinator, status.clone(), metrics, stop.clone()));
-        Ok(Self { status, provers, stop, task })
+        Ok(Self { status, handle, provers, stop, task })
     }
 
     /// The coordinator of provers, if proofs come from one.
     pub fn provers(&self) -> Option<&CoordinatorHandle> {
         self.provers.as_ref()
+    }
+
+    /// For requests to settlement.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
     }
 
     /// What it shows of itself.
@@ -310,6 +356,20 @@ fn prepare(cache: &CacheFolder, profile: ProofProfile) -> Result<Engine, Box<Eng
     let engine = Engine::new(kernel_image(), &Shape::ALL, profile, cache, &Silent)?;
     engine.set_up_wrap(&Silent)?;
     Ok(engine)
+}
+
+/// Refuses proofs of other circuits than L1's verifier is for, before minutes are spent on one.
+async fn check_verifier(l1: &L1Client, version_byte: u8, ours: &str) -> Result<(), SettlingError> {
+    let router = VerifierRouter::new(l1.contracts().router, l1.provider());
+    let known = router.verifiers(version_byte).call().await.map_err(L1Error::from)?;
+    if known.verifier == Address::ZERO || known.isRetired {
+        return Err(SettlingError::NoVerifier { version_byte });
+    }
+    let circuit = Groth16Verifier::new(known.verifier, l1.provider()).CIRCUIT().call().await.map_err(L1Error::from)?;
+    match alloy::hex::encode(circuit) {
+        expected if expected == ours => Ok(()),
+        expected => Err(SettlingError::OtherCircuit { expected, got: ours.to_owned(), version_byte }),
+    }
 }
 
 /// What results of provers are verified with, as `joule-prover setup` left it.

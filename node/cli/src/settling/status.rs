@@ -9,7 +9,7 @@ use std::{
 };
 
 use alloy::primitives::{Address, Bytes};
-use joule_committee::{Keyset, Signatures, VerifiedCertificate};
+use joule_committee::{Keyset, Scheme, Signatures, VerifiedCertificate};
 use joule_committee_client::{Observer, Report};
 use joule_prover_network::{Status, TaskCounts};
 use joule_rpc::wire::{CommitteeMember, CommitteeStatus, DataMode, ProverStatus};
@@ -114,7 +114,13 @@ impl SettlingStatus {
         };
         let members = self.keyset.members().iter().map(|member| {
             let Seen { is_healthy, last_signed_batch } = seen.get(&member.account).copied().unwrap_or_default();
-            CommitteeMember { key: Bytes::copy_from_slice(member.signer.as_slice()), is_healthy, last_signed_batch }
+            let key = match (self.keyset.scheme(), member.bls) {
+                (Scheme::Bls, Some(key)) => {
+                    Bytes::from([key.g1().x.to_be_bytes::<32>(), key.g1().y.to_be_bytes()].concat())
+                }
+                _ => Bytes::copy_from_slice(member.signer.as_slice()),
+            };
+            CommitteeMember { key, is_healthy, last_signed_batch }
         });
         CommitteeStatus {
             keyset_hash: self.keyset.hash(),
@@ -149,14 +155,23 @@ impl SettlingStatus {
 
     fn signed(&self, number: u64, certificate: &VerifiedCertificate) {
         let certificate = certificate.certificate();
-        let Signatures::Ecdsa { signatures, .. } = &certificate.signatures else { return };
         let digest = certificate.statement.digest();
-        let mut members = lock(&self.members);
-        for signer in signatures.iter().filter_map(|signature| signature.recover(digest).ok()) {
-            if let Some(member) = self.keyset.members().iter().find(|member| member.signer == signer) {
-                let seen = members.entry(member.account).or_default();
-                seen.last_signed_batch = Some(number.max(seen.last_signed_batch.unwrap_or(0)));
+        let signers: Vec<Address> = match &certificate.signatures {
+            Signatures::Ecdsa { signatures, .. } => {
+                let signers: Vec<_> =
+                    signatures.iter().filter_map(|signature| signature.recover(digest).ok()).collect();
+                let seats = self.keyset.members().iter().filter(|member| signers.contains(&member.signer));
+                seats.map(|member| member.account).collect()
             }
+            Signatures::Bls { bitmap, .. } => {
+                let seats = self.keyset.members().iter().enumerate().filter(|(position, _)| bitmap.bit(*position));
+                seats.map(|(_, member)| member.account).collect()
+            }
+        };
+        let mut members = lock(&self.members);
+        for account in signers {
+            let seen = members.entry(account).or_default();
+            seen.last_signed_batch = Some(number.max(seen.last_signed_batch.unwrap_or(0)));
         }
     }
 }

@@ -1,6 +1,13 @@
 //! A network in this process: an L1 with the contracts, a committee that really runs, a sequencer that settles, and full nodes.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use alloy::{
     network::{EthereumWallet, TransactionBuilder},
@@ -8,12 +15,13 @@ use alloy::{
     providers::{DynProvider, Provider, ProviderBuilder},
     rpc::types::TransactionRequest,
     signers::local::PrivateKeySigner,
+    sol_types::SolCall as _,
 };
-use joule_committee::{EcdsaSecretKey, Keyset, Scheme};
+use joule_committee::{BlsSecretKey, CommitteeContext, EcdsaSecretKey, G1, Keyset, Scheme};
 use joule_committee_client::{Committee, Endpoint, GatherTiming};
 use joule_contracts::{
-    Addresses, Bridge, CommitteeSetup, Deployment, GovernanceSetup, Rollup, TestVerifier, VerifierSetup, deploy,
-    proof_bytes,
+    Addresses, Bridge, CommitteeSetup, DataCommittee, Deployment, GovernanceSetup, Rollup, TestVerifier,
+    TimelockController, VerifierSetup, deploy, proof_bytes,
 };
 use joule_dac::{
     api,
@@ -58,14 +66,30 @@ fn secret(what: &str, index: u8) -> B256 {
     alloy::primitives::keccak256(bytes)
 }
 
+fn bls_key(index: u8) -> BlsSecretKey {
+    BlsSecretKey::from_bytes(&[index + 1; 32]).expect("a key")
+}
+
 /// Takes whatever leads from a batch's parent to its checkpoint for proven, as the test verifier does.
-struct TestProofs(u64);
+pub(crate) struct TestProofs {
+    chain_id: u64,
+    is_up: Arc<AtomicBool>,
+}
+
+impl TestProofs {
+    pub(crate) fn new(world: &World) -> Self {
+        Self { chain_id: world.genesis.chain_id, is_up: world.proofs_are_up.clone() }
+    }
+}
 
 impl ProofSource for TestProofs {
     async fn prove(&self, request: ProofRequest) -> Result<Bytes, NotProven> {
+        if !self.is_up.load(Ordering::SeqCst) {
+            return Err(NotProven { reason: "there is no prover at the moment".to_owned() });
+        }
         let values = PublicValues {
             program: Digest::from_hash(Hash(PROGRAM.0)).expect("canonical"),
-            chain_id: self.0,
+            chain_id: self.chain_id,
             from: request.batch.parent.hash::<Native>(),
             to: request.batch.checkpoint.hash::<Native>(),
         };
@@ -83,8 +107,8 @@ struct RunningMember {
 /// The network without full nodes.
 pub(crate) struct World {
     // Dropping it stops the server.
-    _l1: L1,
-    url: String,
+    l1: L1,
+    pub(crate) url: String,
     provider: DynProvider,
     pub(crate) addresses: Addresses,
     pub(crate) genesis: Genesis,
@@ -92,11 +116,18 @@ pub(crate) struct World {
     running: Vec<RunningMember>,
     sequencer: PrivateKeySigner,
     nonces: Vec<u64>,
+    /// Whether proofs can be had.
+    pub(crate) proofs_are_up: Arc<AtomicBool>,
     pub(crate) folder: TempDir,
 }
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::with_committee(Scheme::Ecdsa).await
+    }
+
+    /// A network whose committee signs in this way, and in no other.
+    pub(crate) async fn with_committee(scheme: Scheme) -> Self {
         // What the nodes say, where somebody wants to see it: RUST_LOG=info.
         let _ = tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_test_writer().try_init();
         let folder = tempfile::tempdir().expect("a folder");
@@ -124,7 +155,11 @@ impl World {
             .map(|key| joule_committee::Member { account: key.address(), signer: key.address(), bls: None })
             .collect();
         seats.sort_by_key(|seat| seat.signer);
-        let signers = seats.iter().map(|seat| seat.signer).collect();
+        let signers = match scheme {
+            Scheme::Ecdsa => seats.iter().map(|seat| seat.signer).collect(),
+            // They register, and governance seats them.
+            Scheme::Bls => Vec::new(),
+        };
         Keyset::new(Scheme::Ecdsa, seats, HONEST).expect("a keyset");
         let deployment = Deployment {
             l2_chain_id: genesis.chain_id,
@@ -158,7 +193,7 @@ impl World {
         };
         let addresses = deploy(&provider, deployer, &deployment).await.expect("deploys");
         let mut world = Self {
-            _l1: l1,
+            l1,
             url,
             provider,
             addresses,
@@ -167,11 +202,62 @@ impl World {
             running: Vec::new(),
             sequencer,
             nonces: vec![0; WALLETS as usize],
+            proofs_are_up: Arc::new(AtomicBool::new(true)),
             folder,
         };
+        if scheme == Scheme::Bls {
+            world.seat_by_bls().await;
+        }
         world.start_members(keys).await;
         world.deposit().await;
         world
+    }
+
+    /// Members register their keys with proofs of possession, and governance seats them once its delay is over.
+    async fn seat_by_bls(&self) {
+        let at = self.addresses.committee;
+        let context = CommitteeContext { l1_chain_id: self.genesis.l1_chain_id, committee: at };
+        let mut accounts = Vec::new();
+        for index in 0..MEMBERS {
+            let secret = secret("member", index);
+            let wallet = PrivateKeySigner::from_bytes(&secret).expect("a key");
+            let account = wallet.address();
+            let fund = TransactionRequest::default().with_from(DEVELOPMENT_ACCOUNTS[0].0).with_to(account);
+            let fund = fund.with_value(U256::from(10).pow(U256::from(18)));
+            let funded = self.provider.send_transaction(fund).await.expect("sends");
+            assert!(funded.get_receipt().await.expect("mined").status());
+            let provider = ProviderBuilder::new()
+                .wallet(EthereumWallet::from(wallet))
+                .connect_http(self.url.parse().expect("a URL"))
+                .erased();
+            provider.client().set_poll_interval(Duration::from_millis(5));
+            let committee = DataCommittee::new(at, provider);
+            let ecdsa = EcdsaSecretKey::from_bytes(&secret.0).expect("a key");
+            let possession = ecdsa.prove_possession(&context, account).expect("a proof").to_vec();
+            let register = committee.register(ecdsa.address(), possession.into());
+            assert!(register.send().await.expect("sends").get_receipt().await.expect("mined").status());
+            let shown = bls_key(index).register(&context, account).expect("a proof");
+            let point = |point: G1| DataCommittee::G1 { x: point.x, y: point.y };
+            let key2 = DataCommittee::G2 {
+                xImaginary: shown.key2.x_imaginary,
+                xReal: shown.key2.x_real,
+                yImaginary: shown.key2.y_imaginary,
+                yReal: shown.key2.y_real,
+            };
+            let register = committee.registerBlsKey(point(shown.key), key2, point(shown.possession));
+            assert!(register.send().await.expect("sends").get_receipt().await.expect("mined").status());
+            accounts.push(account);
+        }
+        accounts.sort_unstable();
+        let call = DataCommittee::setKeysetCall { scheme: Scheme::Bls as u8, members: accounts, honest: HONEST };
+        let (data, salt, nothing) = (Bytes::from(call.abi_encode()), B256::ZERO, B256::ZERO);
+        let timelock = TimelockController::new(self.addresses.governance, self.provider.clone());
+        let schedule = timelock.schedule(at, U256::ZERO, data.clone(), nothing, salt, U256::from(7_200));
+        assert!(schedule.send().await.expect("sends").get_receipt().await.expect("mined").status());
+        let passed = self.l1.chain().write(|chain, now_s| chain.increase_time(7_201, now_s));
+        passed.expect("not poisoned").expect("time passes");
+        let execute = timelock.execute(at, U256::ZERO, data, nothing, salt);
+        assert!(execute.send().await.expect("sends").get_receipt().await.expect("mined").status());
     }
 
     async fn start_members(&mut self, keys: Vec<EcdsaSecretKey>) {
@@ -182,11 +268,11 @@ impl World {
             self.members.push(Endpoint { account: key.address(), url });
             listeners.push(listener);
         }
-        for (listener, key) in listeners.into_iter().zip(keys) {
+        for (index, (listener, key)) in (0..).zip(listeners.into_iter().zip(keys)) {
             let account = key.address();
             let path = self.folder.path().join(account.to_string());
             let database = Database::open(path, &self.genesis).expect("opens");
-            let keys = MemberKeys::new(account, Some(key), None).expect("keys");
+            let keys = MemberKeys::new(account, Some(key), Some(bls_key(index))).expect("keys");
             let promises = Promises { expiry_ahead_max_s: 2 * LIFETIME_S };
             let (l1, rollup) = (self.genesis.l1_chain_id, self.addresses.rollup);
             let member = Member::open(database, keys, l1, rollup, promises).expect("a member");
@@ -222,13 +308,35 @@ impl World {
     }
 
     pub(crate) async fn client(&self) -> L1Client {
+        self.client_of(&self.url).await
+    }
+
+    async fn client_of(&self, url: &str) -> L1Client {
         let at = self.addresses;
-        L1Client::connect(&self.url, self.genesis.l1_chain_id, at.rollup, at.block_number).await.expect("connects")
+        L1Client::connect(url, self.genesis.l1_chain_id, at.rollup, at.block_number).await.expect("connects")
+    }
+
+    /// L1 with the sequencer's key.
+    pub(crate) fn as_sequencer(&self) -> DynProvider {
+        let wallet = EthereumWallet::from(self.sequencer.clone());
+        let provider = ProviderBuilder::new().wallet(wallet).connect_http(self.url.parse().expect("a URL")).erased();
+        provider.client().set_poll_interval(Duration::from_millis(5));
+        provider
+    }
+
+    /// Sends a transaction with the sequencer's key, which must succeed.
+    pub(crate) async fn send_as_sequencer(&self, transaction: TransactionRequest) {
+        let sent = self.as_sequencer().send_transaction(transaction.with_from(self.sequencer.address())).await;
+        assert!(sent.expect("sends").get_receipt().await.expect("mined").status());
     }
 
     pub(crate) async fn l1(&self) -> L1Setup {
+        self.l1_of(&self.url).await
+    }
+
+    async fn l1_of(&self, url: &str) -> L1Setup {
         L1Setup {
-            client: self.client().await,
+            client: self.client_of(url).await,
             follow: FollowConfig { confirmations: 0, ..FollowConfig::default() },
             poll: Duration::from_millis(100),
             contracts: None,
@@ -249,9 +357,14 @@ impl World {
         sign_call(self.genesis.chain_id, &key, nonce, 1_000_000, &to, 1 + u128::from(nonce), None)
     }
 
-    /// Starts the sequencer, on the disk that it left, and settling beside it.
-    pub(crate) async fn sequencer(&self) -> Sequencer {
-        let database = Database::open(self.folder.path().join("sequencer"), &self.genesis).expect("opens");
+    /// Wallets begin anew: on another chain of the same genesis.
+    pub(crate) fn forget_nonces(&mut self) {
+        self.nonces.fill(0);
+    }
+
+    /// Starts a sequencer, on the disk in this folder, that settles nothing.
+    pub(crate) async fn sequences_only(&self, folder: &str) -> Sequencer {
+        let database = Database::open(self.folder.path().join(folder), &self.genesis).expect("opens");
         let setup = Setup {
             database: database.clone(),
             sequencer: SequencerConfig {
@@ -267,6 +380,12 @@ impl World {
             peers: Some((peer_plan(Vec::new()), Keypair::generate_ed25519())),
         };
         let node = RunningNode::start(setup).await.expect("starts");
+        Sequencer { node, settling: None, database }
+    }
+
+    /// Starts the sequencer, on the disk that it left, and settling beside it.
+    pub(crate) async fn sequencer(&self) -> Sequencer {
+        let Sequencer { node, database, .. } = self.sequences_only("sequencer").await;
         let plan = SettlementPlan {
             key_file: "unused".into(),
             members: self.members.clone(),
@@ -286,13 +405,13 @@ impl World {
             verifier_version: 1,
             proofs: ProofPlan::Local { folder: "unused".into(), cache: None, profile: ProofProfile::Fast },
         };
-        let (l1, key, proofs) = (self.client().await, self.sequencer.clone(), TestProofs(self.genesis.chain_id));
+        let (l1, key, proofs) = (self.client().await, self.sequencer.clone(), TestProofs::new(self));
         let (sealed, metrics) = (node.node().subscribe_batches(), node.metrics().clone());
         let settling = Settling::start_with(plan, database.clone(), l1, key, proofs, None, sealed, metrics)
             .await
             .expect("settles");
         node.node().settles(settling.status().clone());
-        Sequencer { node, settling, database }
+        Sequencer { node, settling: Some(settling), database }
     }
 
     /// Starts a full node in a folder of this world.
@@ -303,7 +422,22 @@ impl World {
         bootnodes: &[Multiaddr],
         rpc: Option<String>,
     ) -> RunningFullNode {
-        let l1 = self.l1().await;
+        self.full_with(folder, start, self.l1().await, bootnodes, rpc).await
+    }
+
+    /// As [`World::full`], behind another L1 node.
+    pub(crate) async fn full_before(&self, folder: &str, l1: &str, bootnodes: &[Multiaddr]) -> RunningFullNode {
+        self.full_with(folder, Start::Blocks, self.l1_of(l1).await, bootnodes, None).await
+    }
+
+    async fn full_with(
+        &self,
+        folder: &str,
+        start: Start,
+        l1: L1Setup,
+        bootnodes: &[Multiaddr],
+        rpc: Option<String>,
+    ) -> RunningFullNode {
         let plan = FullPlan {
             members: self.members.clone(),
             serve_limit: LIMIT,
@@ -362,11 +496,15 @@ pub(crate) fn peer_plan(bootnodes: Vec<Multiaddr>) -> PeerPlan {
 /// A sequencer that settles.
 pub(crate) struct Sequencer {
     pub(crate) node: RunningNode,
-    pub(crate) settling: Settling,
+    settling: Option<Settling>,
     pub(crate) database: Database,
 }
 
 impl Sequencer {
+    pub(crate) fn settling(&self) -> &Settling {
+        self.settling.as_ref().expect("settles")
+    }
+
     pub(crate) fn addresses(&self) -> Vec<Multiaddr> {
         self.node.listening().to_vec()
     }
@@ -400,7 +538,7 @@ impl Sequencer {
     /// Waits until everything is in batches, `least` of them at least, that are executed on L1.
     pub(crate) async fn executed(&self, least: u64) -> u64 {
         loop {
-            let standing = self.settling.status().standing().expect("settles");
+            let standing = self.settling().status().standing().expect("settles");
             let (last, head) = {
                 let view = self.database.view().expect("a view");
                 (view.last_batch().expect("reads"), view.head().block_number)
@@ -419,7 +557,23 @@ impl Sequencer {
 
     pub(crate) async fn stop(self) {
         self.node.stop().await.expect("stops");
-        self.settling.stop().await.expect("stops");
+        if let Some(settling) = self.settling {
+            settling.stop().await.expect("stops");
+        }
+    }
+}
+
+/// Waits, look at L1 by look at L1, until something holds at a full node.
+pub(crate) async fn until_l1(node: &RunningFullNode, holds: impl Fn() -> bool) {
+    let mut l1 = node.node().l1();
+    let wait = async {
+        while !holds() {
+            l1.changed().await.expect("L1 is followed");
+        }
+    };
+    if tokio::time::timeout(Duration::from_secs(60), wait).await.is_err() {
+        let head = node.node().database().view().expect("a view").head().block_number;
+        panic!("not at block {head}: halted {:?}, stuck {:?}", node.node().halted(), node.node().stuck());
     }
 }
 
@@ -435,7 +589,7 @@ pub(crate) async fn reaches(node: &RunningFullNode, wanted: &Checkpoint) {
         }
         assert_eq!(node.node().halted(), None);
         let _ = tokio::time::timeout(Duration::from_secs(60), events.recv()).await.unwrap_or_else(|_| {
-            let (halted, stuck) = (node.node().halted().map(str::to_owned), node.node().stuck());
+            let (halted, stuck) = (node.node().halted(), node.node().stuck());
             panic!("at {} of {}: halted {halted:?}, stuck {stuck:?}", head.block_number, wanted.block_number)
         });
     }
