@@ -208,7 +208,7 @@ impl<'a, O: Openings, C: Crypto> BlockExecutor<'a, O, C> {
     pub(crate) fn signed_transaction(
         &mut self,
         preimage: &[u8],
-        signature: Signature,
+        signature: &Signature,
         sink: &mut impl Sink,
     ) -> Result<(), NotExecuted> {
         let room_bytes = self.room_bytes()?;
@@ -230,11 +230,11 @@ impl<'a, O: Openings, C: Crypto> BlockExecutor<'a, O, C> {
 
     /// Counts and writes an executed transaction of as many bytes.
     #[inline(always)]
-    pub(crate) fn take_in(&mut self, executed: &Executed, bytes: usize) {
+    pub(crate) fn take_in(&mut self, transaction: &ChunkTransaction, outcome: &Outcome, bytes: usize) {
         self.transaction_count += 1;
         self.bytes += bytes;
-        self.chunk.transaction(&executed.transaction);
-        self.outcomes.push(executed.outcome.code());
+        self.chunk.transaction(transaction);
+        self.outcomes.push(outcome.code());
     }
 
     /// Consumes one priority request, given as the bytes L1 accumulated. It always has an outcome.

@@ -231,11 +231,13 @@ pub(crate) fn settle<C: Crypto>(
         paid,
         refunded,
     };
-    Ok(Plan::new(event)
-        .write(job_slot, Object::Job(job))
-        .write(device_slot, Object::Device(device))
-        .credit(device.payout, paid)
-        .credit(client, refunded))
+    // In one piece: the image copies a plan that is added to.
+    Ok(Plan {
+        credits: [Some((device.payout, paid)), Some((client, refunded))],
+        writes: [Some((job_slot, Object::Job(job))), Some((device_slot, Object::Device(device)))],
+        message: None,
+        event,
+    })
 }
 
 /// What of a receipt can be checked against the job alone.

@@ -22,7 +22,7 @@ pub(crate) fn execute<C: Crypto>(
     bytes: &[u8],
     sink: &mut impl Sink,
 ) -> Result<Outcome, NotExecuted> {
-    let request = PriorityRequest::decode(bytes).map_err(|_| Abort::MalformedInput {
+    let (request, data) = PriorityRequest::decode_head(bytes).map_err(|_| Abort::MalformedInput {
         at: 0,
         reason: "a priority request is shorter or longer than L1 admits",
     })?;
@@ -32,7 +32,7 @@ pub(crate) fn execute<C: Crypto>(
     }
     let contract = SystemContract::at(&request.to);
     let kind = match contract {
-        Some(contract) if request.kind == PriorityKind::ForcedCall as u8 => CallKind::of(contract, &request.data),
+        Some(contract) if request.kind == PriorityKind::ForcedCall as u8 => CallKind::of(contract, data),
         _ => CallKind::Transfer,
     };
     let gas = block.room_for(kind)?;
@@ -40,7 +40,7 @@ pub(crate) fn execute<C: Crypto>(
         kind if kind == PriorityKind::Deposit as u8 => deposit(block, &request, sink),
         kind if kind == PriorityKind::ForcedWithdrawal as u8 => forced_withdrawal(block, &request, sink),
         kind if kind == PriorityKind::ForcedCall as u8 => match contract {
-            Some(contract) => forced_call(block, &request, CallKind::of(contract, &request.data), sink),
+            Some(contract) => forced_call(block, &request, CallKind::of(contract, data), data, sink),
             None => Err(Rejection::UnknownContract { to: request.to }.into()),
         },
         kind => Err(Rejection::UnknownRequest { kind }.into()),
@@ -91,6 +91,7 @@ fn forced_call<C: Crypto>(
     block: &mut BlockExecutor<'_, impl Openings, C>,
     request: &PriorityRequest,
     kind: CallKind,
+    data: &[u8],
     sink: &mut impl Sink,
 ) -> Result<(), Stop> {
     let slot = block.state.open(&Key::account(&request.sender))?;
@@ -98,7 +99,7 @@ fn forced_call<C: Crypto>(
     let balance = afford(before.balance, request.amount)?;
     let caller = Caller { address: &request.sender, nonce: before.nonce, value: request.amount, is_forced: true };
     let index = block.message_index();
-    let plan = plan::<C>(block.state, &block.environment, &caller, &request.to, kind, &request.data, index)?;
+    let plan = plan::<C>(block.state, &block.environment, &caller, &request.to, kind, data, index)?;
     // A nonce counts what was executed: it cannot reach 2^64.
     let debited = Account { nonce: before.nonce + 1, balance };
     block.state.replace(slot, Object::Account(debited));

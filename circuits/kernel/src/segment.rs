@@ -122,14 +122,18 @@ impl<'a> InputReader<'a> {
         Ok(u64::from(words[0]) << 32 | u64::from(words[1]))
     }
 
+    #[inline(always)]
     fn signature(&mut self) -> Result<Signature, Abort> {
         let (r, s) = (self.words(8)?, self.words(8)?);
         let is_odd = self.count("parity of a signature", 1)? == 1;
         let integer = |words: &[u32]| words.try_into().expect("eight words");
-        Signature::from_words(integer(r), integer(s), is_odd).ok_or(Abort::Refused(Refusal::BadSignature {
-            reason: "r or s is zero or too large (s must be at most n/2)",
-            v: is_odd.into(),
-        }))
+        match Signature::from_words(integer(r), integer(s), is_odd) {
+            Some(signature) => Ok(signature),
+            None => {
+                let reason = "r or s is zero or too large (s must be at most n/2)";
+                Err(Abort::Refused(Refusal::BadSignature { reason, v: is_odd.into() }))
+            }
+        }
     }
 
     pub(crate) fn count(&mut self, what: &'static str, limit: usize) -> Result<usize, Abort> {
@@ -195,7 +199,7 @@ fn run_block<C: Crypto>(
     for _ in 0..transaction_count {
         let length = input.count("bytes of a transaction", TRANSACTION_BYTES_MAX)?;
         let signature = input.signature()?;
-        block.signed_transaction(input.bytes(length)?, signature, &mut ())?;
+        block.signed_transaction(input.bytes(length)?, &signature, &mut ())?;
     }
     Ok(block.seal()?.checkpoint)
 }

@@ -55,7 +55,9 @@ pub(crate) fn execute<'e, C: Crypto>(
         return Err(Refusal::FeeBelowBase { got: envelope.fee_max, base_fee: environment.base_fee }.into());
     }
     let signing_hash = envelope.signing_hash::<C>();
-    let sender = recover_address::<C>(&signing_hash, &envelope.signature).ok_or(Refusal::SignerNotRecovered)?;
+    let Some(sender) = recover_address::<C>(&signing_hash, &envelope.signature) else {
+        return Err(Refusal::SignerNotRecovered.into());
+    };
     let gas = block.room_for(kind)?;
 
     let slot = block.state.open(&Key::account(&sender))?;
@@ -74,7 +76,14 @@ pub(crate) fn execute<'e, C: Crypto>(
     let caller = Caller { address: &sender, nonce: envelope.nonce, value: envelope.value, is_forced: false };
     let index = block.message_index();
     let planned = plan::<C>(block.state, &block.environment, &caller, &envelope.to, kind, envelope.data, index);
-    let outcome = match planned {
+    let transaction = ChunkTransaction { signing_hash, sender };
+    // Called where the outcome is made: one that is carried to the end is copied on the way.
+    let conclude = |block: &mut BlockExecutor<'_, _, C>, outcome: Outcome| {
+        block.charge(kind, gas, fee);
+        block.take_in(&transaction, &outcome, envelope.bytes_length());
+        done(Executed { transaction, outcome, gas });
+    };
+    match planned {
         Ok(plan) => {
             // For calls that pay from credit the value is zero (they are not payable), so this is exact.
             if kind.pays_from_credit() {
@@ -84,20 +93,16 @@ pub(crate) fn execute<'e, C: Crypto>(
             block.state.replace(slot, Object::Account(debited));
             block.apply(&plan, sink)?;
             charge_fee(block, slot, fee);
-            Outcome::Applied
+            conclude(block, Outcome::Applied);
         }
         Err(Stop::Reject(rejection)) => {
             afford(before.balance, fee)?;
             block.state.replace(slot, Object::Account(Account { nonce: before.nonce + 1, balance: before.balance }));
             charge_fee(block, slot, fee);
-            Outcome::Rejected(rejection)
+            conclude(block, Outcome::Rejected(rejection));
         }
         Err(Stop::Abort(abort)) => return Err(abort.into()),
-    };
-    block.charge(kind, gas, fee);
-    let executed = Executed { transaction: ChunkTransaction { signing_hash, sender }, outcome, gas };
-    block.take_in(&executed, envelope.bytes_length());
-    done(executed);
+    }
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! `memcpy`, `memmove`, `memset` and `memcmp` of the kernel's image, which are written in assembly, against the standard library.
+//! `memcpy`, `memmove`, `memset`, `memcmp` and `add_words` of the kernel's image, which are written in assembly, against the standard library.
 
 mod common;
 
@@ -62,6 +62,22 @@ fn a_length() -> impl Strategy<Value = usize> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn add_words_adds(
+        arena in prop::collection::vec(any::<u8>(), ARENA),
+        (to, from) in (1..25_usize, 128..150_usize),
+        count in 0..=34_usize,
+        swapped: bool,
+    ) {
+        let (to, from) = if swapped { (4 * from, 4 * to) } else { (4 * to, 4 * from) };
+        let (_, after) = calls("add_words", [address(to), address(from), count as u32], &arena);
+        let mut expected = arena;
+        for offset in 0..4 * count {
+            expected[to + offset] ^= expected[from + offset];
+        }
+        prop_assert_eq!(after, expected);
+    }
 
     #[test]
     fn memcpy_copies(

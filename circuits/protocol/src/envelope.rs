@@ -144,11 +144,115 @@ pub struct Envelope<'a> {
 
 const TOO_MANY_FIELDS: rlp::Error = "the transaction has too many fields";
 
-/// Stands where a signature has not been read yet. It is no signature: its integers are zero.
-const NO_SIGNATURE: Signature = Signature { r: [0; 8], s: [0; 8], is_odd: false };
-
 fn malformed(reason: rlp::Error) -> Refusal {
     Refusal::MalformedEnvelope { reason }
+}
+
+/// What a transaction does, without its signature.
+struct Action<'a> {
+    chain_id: u64,
+    nonce: u64,
+    fee_max: u128,
+    tip_max: u128,
+    gas_limit: u64,
+    to: Address,
+    value: u128,
+    data: &'a [u8],
+}
+
+impl<'a> Action<'a> {
+    /// Reads the signed fields of type 2.
+    #[inline(always)]
+    fn decode_eip1559(input: &mut &'a [u8]) -> Result<Self, Refusal> {
+        let chain_id = rlp::u64(input).map_err(malformed)?;
+        let nonce = rlp::u64(input).map_err(malformed)?;
+        let tip_max = rlp::u128(input).map_err(malformed)?;
+        let fee_max = rlp::u128(input).map_err(malformed)?;
+        let action = Self::decode(input, chain_id, nonce, tip_max, fee_max)?;
+        if !rlp::list(input).map_err(malformed)?.is_empty() {
+            return Err(Refusal::AccessListNotEmpty);
+        }
+        Ok(action)
+    }
+
+    /// Reads the signed fields of a legacy transaction in front of its chain id, which is left to the caller.
+    #[inline(always)]
+    fn decode_legacy(input: &mut &'a [u8]) -> Result<Self, Refusal> {
+        let nonce = rlp::u64(input).map_err(malformed)?;
+        let fee_max = rlp::u128(input).map_err(malformed)?;
+        Self::decode(input, 0, nonce, fee_max, fee_max)
+    }
+
+    #[inline(always)]
+    fn decode(input: &mut &'a [u8], chain_id: u64, nonce: u64, tip_max: u128, fee_max: u128) -> Result<Self, Refusal> {
+        let gas_limit = rlp::u64(input).map_err(malformed)?;
+        let to = match rlp::string(input).map_err(malformed)? {
+            [] => return Err(Refusal::ContractCreation),
+            to if to.len() == 20 => {
+                let mut address = Address::ZERO;
+                address.0.copy_from_slice(to);
+                address
+            }
+            _ => return Err(malformed("the recipient is not 20 bytes")),
+        };
+        // More than sixteen digits, the first not zero, are 2^128 at least.
+        let value = match rlp::digits(input, 32).map_err(malformed)? {
+            digits if digits.len() <= 16 => rlp::number(digits),
+            digits => return Err(Refusal::ValueTooLarge { got: rlp::word(digits) }),
+        };
+        if value >= AMOUNT_MAX {
+            return Err(Refusal::ValueTooLarge { got: rlp::word(&value.to_be_bytes()) });
+        }
+        let data = rlp::string(input).map_err(malformed)?;
+        Ok(Self { chain_id, nonce, fee_max, tip_max, gas_limit, to, value, data })
+    }
+
+    fn check_tip(&self) -> Result<(), Refusal> {
+        match self.tip_max <= self.fee_max {
+            true => Ok(()),
+            false => Err(Refusal::TipAboveMaximum { tip: self.tip_max, maximum: self.fee_max }),
+        }
+    }
+
+    #[inline(always)]
+    fn with(
+        self,
+        transaction_type: TransactionType,
+        signature: &Signature,
+        fields: &'a [u8],
+        preimage: Option<&'a [u8]>,
+        bytes_length: usize,
+    ) -> Envelope<'a> {
+        let Self { chain_id, nonce, fee_max, tip_max, gas_limit, to, value, data } = self;
+        Envelope {
+            transaction_type,
+            chain_id,
+            nonce,
+            fee_max,
+            tip_max,
+            gas_limit,
+            to,
+            value,
+            data,
+            signature: *signature,
+            fields,
+            preimage,
+            bytes_length,
+        }
+    }
+}
+
+/// Bytes that a wallet sends for a transaction with as many bytes of signed fields.
+fn bytes_length(transaction_type: TransactionType, chain_id: u64, fields: usize, signature: &Signature) -> usize {
+    let (kind, v) = match transaction_type {
+        TransactionType::Eip1559 => (1, 1),
+        TransactionType::Legacy => {
+            let v = 35 + 2 * u128::from(chain_id) + u128::from(signature.is_odd);
+            (0, encode_integer(&v.to_be_bytes()).1)
+        }
+    };
+    let payload = fields + v + integer_length(&signature.r) + integer_length(&signature.s);
+    kind + rlp::list_header(payload).1 + payload
 }
 
 impl<'a> Envelope<'a> {
@@ -161,14 +265,15 @@ impl<'a> Envelope<'a> {
         if bytes.len() > TRANSACTION_BYTES_MAX {
             return Err(Refusal::TransactionTooLong { got: bytes.len() });
         }
-        let envelope = match bytes.first() {
+        match bytes.first() {
             None => Err(malformed("the transaction is empty")),
-            Some(2) => Self::decode_eip1559(rlp::whole_list(&bytes[1..]).map_err(malformed)?),
-            Some(&first) if first >= 0xc0 => Self::decode_legacy(rlp::whole_list(bytes).map_err(malformed)?),
+            Some(2) => Self::decode_eip1559(rlp::whole_list(&bytes[1..]).map_err(malformed)?, bytes.len()),
+            Some(&first) if first >= 0xc0 => {
+                Self::decode_legacy(rlp::whole_list(bytes).map_err(malformed)?, bytes.len())
+            }
             Some(&got) if got < 0x80 => Err(Refusal::UnsupportedType { got }),
             Some(_) => Err(malformed("the transaction is neither typed nor a list")),
-        }?;
-        Ok(Self { bytes_length: bytes.len(), ..envelope })
+        }
     }
 
     /// Decodes a transaction that comes as what its sender signed (EIP-1559: type, then a list; legacy: a list that ends with chain id, 0, 0) and the signature. The proven image
@@ -178,27 +283,27 @@ impl<'a> Envelope<'a> {
     ///
     /// # Errors
     /// As [`Envelope::decode`], for the same transactions.
-    #[inline]
-    pub fn decode_signed(preimage: &'a [u8], signature: Signature) -> Result<Self, Refusal> {
+    #[inline(always)]
+    pub fn decode_signed(preimage: &'a [u8], signature: &Signature) -> Result<Self, Refusal> {
         if preimage.len() > TRANSACTION_BYTES_MAX {
             return Err(Refusal::TransactionTooLong { got: preimage.len() });
         }
-        let mut envelope = match preimage.first() {
+        let (transaction_type, action, fields) = match preimage.first() {
             None => return Err(malformed("the transaction is empty")),
             Some(2) => {
                 let payload = rlp::whole_list(&preimage[1..]).map_err(malformed)?;
                 let mut rest = payload;
-                let envelope = Self::decode_eip1559_fields(&mut rest, signature)?;
+                let action = Action::decode_eip1559(&mut rest)?;
                 if !rest.is_empty() {
                     return Err(malformed(TOO_MANY_FIELDS));
                 }
-                envelope.check_tip()?;
-                Self { fields: payload, ..envelope }
+                action.check_tip()?;
+                (TransactionType::Eip1559, action, payload)
             }
             Some(&first) if first >= 0xc0 => {
                 let payload = rlp::whole_list(preimage).map_err(malformed)?;
                 let mut rest = payload;
-                let envelope = Self::decode_legacy_fields(&mut rest, signature)?;
+                let action = Action::decode_legacy(&mut rest)?;
                 let fields = &payload[..payload.len() - rest.len()];
                 let chain_id = rlp::u64(&mut rest).map_err(malformed)?;
                 if rest != [0x80, 0x80] {
@@ -209,128 +314,47 @@ impl<'a> Envelope<'a> {
                 if chain_id.checked_mul(2).and_then(|twice| twice.checked_add(35 + parity)).is_none() {
                     return Err(malformed("the chain id is too large"));
                 }
-                Self { chain_id, fields, ..envelope }
+                (TransactionType::Legacy, Action { chain_id, ..action }, fields)
             }
             Some(&got) if got < 0x80 => return Err(Refusal::UnsupportedType { got }),
             Some(_) => return Err(malformed("the transaction is neither typed nor a list")),
         };
-        envelope.preimage = Some(preimage);
-        envelope.bytes_length = envelope.measure();
-        match envelope.bytes_length {
-            got if got > TRANSACTION_BYTES_MAX => Err(Refusal::TransactionTooLong { got }),
-            _ => Ok(envelope),
+        let bytes_length = bytes_length(transaction_type, action.chain_id, fields.len(), signature);
+        if bytes_length > TRANSACTION_BYTES_MAX {
+            return Err(Refusal::TransactionTooLong { got: bytes_length });
         }
+        Ok(action.with(transaction_type, signature, fields, Some(preimage), bytes_length))
     }
 
-    fn decode_eip1559(payload: &'a [u8]) -> Result<Self, Refusal> {
+    fn decode_eip1559(payload: &'a [u8], bytes_length: usize) -> Result<Self, Refusal> {
         let mut rest = payload;
         let input = &mut rest;
-        // The signature is behind what it signs.
-        let mut envelope = Self::decode_eip1559_fields(input, NO_SIGNATURE)?;
-        envelope.fields = &payload[..payload.len() - input.len()];
+        let action = Action::decode_eip1559(input)?;
+        let fields = &payload[..payload.len() - input.len()];
         let is_odd = match rlp::u64(input).map_err(malformed)? {
             0 => false,
             1 => true,
             got => return Err(Refusal::BadSignature { reason: "y parity is neither 0 nor 1", v: got }),
         };
-        envelope.signature = Self::decode_signature(input, is_odd, u64::from(is_odd))?;
-        envelope.check_tip()?;
-        Ok(envelope)
+        let signature = Self::decode_signature(input, is_odd, u64::from(is_odd))?;
+        action.check_tip()?;
+        Ok(action.with(TransactionType::Eip1559, &signature, fields, None, bytes_length))
     }
 
-    fn check_tip(&self) -> Result<(), Refusal> {
-        match self.tip_max <= self.fee_max {
-            true => Ok(()),
-            false => Err(Refusal::TipAboveMaximum { tip: self.tip_max, maximum: self.fee_max }),
-        }
-    }
-
-    /// Reads the signed fields. `fields` is left to the caller.
-    #[inline(always)]
-    fn decode_eip1559_fields(input: &mut &'a [u8], signature: Signature) -> Result<Self, Refusal> {
-        let chain_id = rlp::u64(input).map_err(malformed)?;
-        let nonce = rlp::u64(input).map_err(malformed)?;
-        let tip_max = rlp::u128(input).map_err(malformed)?;
-        let fee_max = rlp::u128(input).map_err(malformed)?;
-        let (gas_limit, to, value, data) = Self::decode_action(input)?;
-        if !rlp::list(input).map_err(malformed)?.is_empty() {
-            return Err(Refusal::AccessListNotEmpty);
-        }
-        Ok(Self {
-            transaction_type: TransactionType::Eip1559,
-            chain_id,
-            nonce,
-            fee_max,
-            tip_max,
-            gas_limit,
-            to,
-            value,
-            data,
-            signature,
-            fields: &[],
-            preimage: None,
-            bytes_length: 0,
-        })
-    }
-
-    fn decode_legacy(payload: &'a [u8]) -> Result<Self, Refusal> {
+    fn decode_legacy(payload: &'a [u8], bytes_length: usize) -> Result<Self, Refusal> {
         let mut rest = payload;
         let input = &mut rest;
-        let mut envelope = Self::decode_legacy_fields(input, NO_SIGNATURE)?;
-        envelope.fields = &payload[..payload.len() - input.len()];
+        let action = Action::decode_legacy(input)?;
+        let fields = &payload[..payload.len() - input.len()];
         let v = rlp::u64(input).map_err(malformed)?;
         let chain_and_parity = match v {
             27 | 28 => return Err(Refusal::MissingReplayProtection),
             35.. => v - 35,
             got => return Err(Refusal::BadSignature { reason: "v is not 35 + 2·chain id + parity", v: got }),
         };
-        envelope.signature = Self::decode_signature(input, chain_and_parity & 1 == 1, v)?;
-        envelope.chain_id = chain_and_parity / 2;
-        Ok(envelope)
-    }
-
-    /// Reads the signed fields in front of the chain id, which is left to the caller with `fields`.
-    #[inline(always)]
-    fn decode_legacy_fields(input: &mut &'a [u8], signature: Signature) -> Result<Self, Refusal> {
-        let nonce = rlp::u64(input).map_err(malformed)?;
-        let fee_max = rlp::u128(input).map_err(malformed)?;
-        let (gas_limit, to, value, data) = Self::decode_action(input)?;
-        Ok(Self {
-            transaction_type: TransactionType::Legacy,
-            chain_id: 0,
-            nonce,
-            fee_max,
-            tip_max: fee_max,
-            gas_limit,
-            to,
-            value,
-            data,
-            signature,
-            fields: &[],
-            preimage: None,
-            bytes_length: 0,
-        })
-    }
-
-    fn decode_action(input: &mut &'a [u8]) -> Result<(u64, Address, u128, &'a [u8]), Refusal> {
-        let gas_limit = rlp::u64(input).map_err(malformed)?;
-        let to = match rlp::string(input).map_err(malformed)? {
-            [] => return Err(Refusal::ContractCreation),
-            to if to.len() == 20 => {
-                let mut address = Address::ZERO;
-                address.0.copy_from_slice(to);
-                address
-            }
-            _ => return Err(malformed("the recipient is not 20 bytes")),
-        };
-        let value = rlp::u256(input).map_err(malformed)?;
-        let (high, low) = value.0.split_at(16);
-        let low = u128::from_be_bytes(low.try_into().expect("sixteen bytes"));
-        if high.iter().any(|&byte| byte != 0) || low >= AMOUNT_MAX {
-            return Err(Refusal::ValueTooLarge { got: value });
-        }
-        let data = rlp::string(input).map_err(malformed)?;
-        Ok((gas_limit, to, low, data))
+        let signature = Self::decode_signature(input, chain_and_parity & 1 == 1, v)?;
+        let action = Action { chain_id: chain_and_parity / 2, ..action };
+        Ok(action.with(TransactionType::Legacy, &signature, fields, None, bytes_length))
     }
 
     fn decode_signature(input: &mut &'a [u8], is_odd: bool, v: u64) -> Result<Signature, Refusal> {
@@ -346,20 +370,6 @@ impl<'a> Envelope<'a> {
     /// Bytes that a wallet sends for the transaction.
     pub const fn bytes_length(&self) -> usize {
         self.bytes_length
-    }
-
-    /// The length of what [`encode_eip1559`] or [`encode_legacy`] makes of the transaction.
-    fn measure(&self) -> usize {
-        let Signature { r, s, is_odd } = &self.signature;
-        let (kind, v) = match self.transaction_type {
-            TransactionType::Eip1559 => (1, 1),
-            TransactionType::Legacy => {
-                let v = 35 + 2 * u128::from(self.chain_id) + u128::from(*is_odd);
-                (0, encode_integer(&v.to_be_bytes()).1)
-            }
-        };
-        let payload = self.fields.len() + v + integer_length(r) + integer_length(s);
-        kind + rlp::list_header(payload).1 + payload
     }
 
     /// What the sender signed.

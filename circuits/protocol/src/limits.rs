@@ -21,8 +21,8 @@ pub const TRANSACTION_BYTES_MAX: usize = 1_536;
 /// Bytes of calldata in a forced call: `settleJob`'s 612, and room for a longer call of a later kernel.
 pub const PRIORITY_DATA_BYTES_MAX: usize = 1_024;
 
-/// Gas in a block: 120 plain transfers. Gas is proportional to proving cost, so this is what makes the worst mix of a block fit one segment: at 0.375 cycles for a unit of
-/// gas, 945,000 of the largest shape's 2^20 cycles.
+/// Gas in a block: 120 plain transfers. Gas is proportional to proving cost, so this is what makes the worst mix of a block fit one segment: at 0.27 cycles for a unit of
+/// gas, 680,000 of the largest shape's 2^20 cycles.
 pub const BLOCK_GAS_MAX: u64 = 120 * gas_of(CallKind::Transfer);
 
 /// Bytes of the transactions and priority requests of a block. Gas does not count bytes, and a rejected call may be all calldata, so this bounds what the kernel copies

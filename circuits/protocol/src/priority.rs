@@ -67,6 +67,12 @@ impl PriorityRequest {
 
     /// The inverse of [`PriorityRequest::encode`].
     pub fn decode(bytes: &[u8]) -> Result<Self, PriorityError> {
+        let (request, data) = Self::decode_head(bytes)?;
+        Ok(Self { data: data.to_vec(), ..request })
+    }
+
+    /// As [`PriorityRequest::decode`], with the calldata left where it lies: the request that is returned has none.
+    pub fn decode_head(bytes: &[u8]) -> Result<(Self, &[u8]), PriorityError> {
         let mut reader = ByteReader(bytes);
         let [kind] = reader.array()?;
         let request = Self {
@@ -75,11 +81,11 @@ impl PriorityRequest {
             to: Address(reader.array()?),
             amount: reader.u128()?,
             timestamp: reader.u64()?,
-            data: reader.0.to_vec(),
+            data: Vec::new(),
         };
-        match request.data.len() {
+        match reader.0.len() {
             got if got > PRIORITY_DATA_BYTES_MAX => Err(PriorityError::DataTooLong { got }),
-            _ => Ok(request),
+            _ => Ok((request, reader.0)),
         }
     }
 }

@@ -57,7 +57,7 @@ fn header(input: &[u8], base: u8) -> Result<(&[u8], &[u8]), Error> {
 }
 
 /// Splits the digits of one integer off the front; at most `limit` bytes, no leading zero.
-fn digits<'a>(input: &mut &'a [u8], limit: usize) -> Result<&'a [u8], Error> {
+pub(crate) fn digits<'a>(input: &mut &'a [u8], limit: usize) -> Result<&'a [u8], Error> {
     let digits = string(input)?;
     if digits.first() == Some(&0) {
         return Err("a number starts with a zero byte");
@@ -69,23 +69,34 @@ fn digits<'a>(input: &mut &'a [u8], limit: usize) -> Result<&'a [u8], Error> {
 }
 
 pub(crate) fn u64(input: &mut &[u8]) -> Result<u64, Error> {
-    // Digit by digit: most numbers are a few bytes.
-    Ok(digits(input, 8)?.iter().fold(0, |value, &digit| value << 8 | u64::from(digit)))
+    Ok(small(digits(input, 8)?))
 }
 
 pub(crate) fn u128(input: &mut &[u8]) -> Result<u128, Error> {
-    let digits = digits(input, 16)?;
-    let mut bytes = [0; 16];
-    bytes[16 - digits.len()..].copy_from_slice(digits);
-    Ok(u128::from_be_bytes(bytes))
+    Ok(number(digits(input, 16)?))
 }
 
-/// Into a [`Hash`], because that is aligned: the image moves bare bytes one by one.
-pub(crate) fn u256(input: &mut &[u8]) -> Result<Hash, Error> {
-    let digits = digits(input, 32)?;
+/// An integer of at most eight digits, digit by digit: most are a few.
+fn small(digits: &[u8]) -> u64 {
+    digits.iter().fold(0, |value, &digit| value << 8 | u64::from(digit))
+}
+
+/// An integer of at most sixteen digits.
+pub(crate) fn number(digits: &[u8]) -> u128 {
+    // In halves: a shift of 128 bits is a dozen instructions, and few numbers need any.
+    let (high, low) = digits.split_at(digits.len().saturating_sub(8));
+    u128::from(small(high)) << 64 | u128::from(small(low))
+}
+
+/// An integer of at most thirty-two digits.
+pub(crate) fn word(digits: &[u8]) -> Hash {
     let mut value = Hash::ZERO;
     value.0[32 - digits.len()..].copy_from_slice(digits);
-    Ok(value)
+    value
+}
+
+pub(crate) fn u256(input: &mut &[u8]) -> Result<Hash, Error> {
+    digits(input, 32).map(word)
 }
 
 /// The header of a list of `length` bytes: the header's bytes and how many of them there are.

@@ -201,12 +201,12 @@ fn what_was_signed_is_held_to_the_same_rules() {
         let sent = Envelope::decode(&bytes).unwrap();
         let (preimage, signature) = (sent.preimage(), sent.signature);
         for length in 0..preimage.len() {
-            assert!(Envelope::decode_signed(&preimage[..length], signature).is_err());
+            assert!(Envelope::decode_signed(&preimage[..length], &signature).is_err());
         }
         let longer = [&preimage[..], &[0]].concat();
-        assert!(matches!(Envelope::decode_signed(&longer, signature), Err(Refusal::MalformedEnvelope { .. })));
+        assert!(matches!(Envelope::decode_signed(&longer, &signature), Err(Refusal::MalformedEnvelope { .. })));
         let huge = vec![0xf8; 1_537];
-        assert_eq!(Envelope::decode_signed(&huge, signature), Err(Refusal::TransactionTooLong { got: 1_537 }));
+        assert_eq!(Envelope::decode_signed(&huge, &signature), Err(Refusal::TransactionTooLong { got: 1_537 }));
     }
     let signature = Envelope::decode(&Fields::legacy().bytes()).unwrap().signature;
     let legacy = |tail: &[Vec<u8>]| {
@@ -215,19 +215,19 @@ fn what_was_signed_is_held_to_the_same_rules() {
     };
     let number = |number: u64| rlp::integer(&number.to_be_bytes());
     let chain_ids = |chain_id: u64| {
-        Envelope::decode_signed(&legacy(&[number(chain_id), number(0), number(0)]), signature)
+        Envelope::decode_signed(&legacy(&[number(chain_id), number(0), number(0)]), &signature)
             .map(|signed| signed.chain_id)
     };
     // 35 + 2·chain id + parity must be a u64, as it is in the bytes of a wallet; the parity is 1 here.
     assert_eq!(chain_ids((u64::MAX - 36) / 2), Ok((u64::MAX - 36) / 2));
     assert!(chain_ids((u64::MAX - 36) / 2 + 1).is_err());
     for tail in [&[number(7)][..], &[number(7), number(0)], &[number(7), number(0), number(1)], &[]] {
-        assert!(Envelope::decode_signed(&legacy(tail), signature).is_err());
+        assert!(Envelope::decode_signed(&legacy(tail), &signature).is_err());
     }
     let too_long = Fields::legacy().with(DATA, rlp::string(&[0xab; 1_450]));
     let (preimage, got) = (legacy_preimage(&too_long), too_long.bytes().len());
     assert!(preimage.len() <= 1_536 && got > 1_536);
-    assert_eq!(Envelope::decode_signed(&preimage, signature), Err(Refusal::TransactionTooLong { got }));
+    assert_eq!(Envelope::decode_signed(&preimage, &signature), Err(Refusal::TransactionTooLong { got }));
 }
 
 /// What the sender of a legacy transaction on chain 7,707 signs.
@@ -565,7 +565,7 @@ proptest! {
             let sent = Envelope::decode(&bytes).expect("our own encoding");
             let preimage = sent.preimage();
             prop_assert_eq!(Native::keccak256(&preimage), signing_hash);
-            let signed = Envelope::decode_signed(&preimage, sent.signature).expect("the same transaction");
+            let signed = Envelope::decode_signed(&preimage, &sent.signature).expect("the same transaction");
             prop_assert_eq!(signed.bytes_length(), bytes.len());
             prop_assert_eq!(sent.bytes_length(), bytes.len());
             prop_assert_eq!(signed.preimage(), preimage.clone());
@@ -589,7 +589,7 @@ proptest! {
                 1 => drop(preimage.remove(at)),
                 _ => preimage[at] ^= 1 << (byte % 8),
             }
-            match Envelope::decode_signed(&preimage, sent.signature) {
+            match Envelope::decode_signed(&preimage, &sent.signature) {
                 Ok(signed) => {
                     let bytes = encode_again(&signed);
                     prop_assert_eq!(signed.bytes_length(), bytes.len());
@@ -624,7 +624,7 @@ proptest! {
         signature in signature(),
     ) {
         let preimage = [&[first], &bytes[..]].concat();
-        if let Ok(envelope) = Envelope::decode_signed(&preimage, signature) {
+        if let Ok(envelope) = Envelope::decode_signed(&preimage, &signature) {
             prop_assert!(Envelope::decode(&encode_again(&envelope)).is_ok());
         }
     }

@@ -15,40 +15,28 @@ const WORDS: usize = 50;
 /// The machine's precompiles.
 pub struct Precompiles;
 
+unsafe extern "C" {
+    /// Adds `count` words to others, bit by bit; see `memory.rs`.
+    ///
+    /// # Safety
+    /// Both ranges are valid, and there are at most 34 words.
+    fn add_words(to: *mut u32, from: *const u32, count: usize);
+}
+
 /// Adds `block`, at most a block, to the state.
 fn absorb(state: &mut [u32; WORDS], block: &[u8]) {
-    if block.len() == RATE_BYTES && block.as_ptr().addr() % 4 == 0 {
-        // SAFETY: aligned, and a block.
-        let words = unsafe { &*block.as_ptr().cast::<[u32; RATE_BYTES / 4]>() };
-        // Unrolled, because its bounds are known: a word costs two loads, an addition and a store, and nothing else.
-        for i in 0..RATE_BYTES / 4 {
-            state[i] ^= words[i];
-        }
-        return;
-    }
+    assert!(block.len() <= RATE_BYTES, "a block is absorbed at a time");
     let whole_words = block.len() / 4;
     if block.as_ptr().addr() % 4 == 0 {
-        // SAFETY: aligned, and within the block.
-        let words = unsafe { core::slice::from_raw_parts(block.as_ptr().cast::<u32>(), whole_words) };
-        let (state, _) = state.split_at_mut(whole_words);
-        // Eight at a time: a word then costs two loads, an addition and a store, and its share of the loop is small.
-        let (slots, last_slots) = state.as_chunks_mut::<8>();
-        let (words, last_words) = words.as_chunks::<8>();
-        for (slots, words) in slots.iter_mut().zip(words) {
-            for (slot, word) in slots.iter_mut().zip(words) {
-                *slot ^= word;
-            }
-        }
-        for (slot, word) in last_slots.iter_mut().zip(last_words) {
-            *slot ^= word;
-        }
+        // SAFETY: aligned, and at most a block, which a state has room for.
+        unsafe { add_words(state.as_mut_ptr(), block.as_ptr().cast(), whole_words) };
     } else {
         for (slot, word) in state.iter_mut().zip(block.chunks_exact(4)) {
             *slot ^= u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
         }
     }
-    for (index, &byte) in block.iter().enumerate().skip(4 * whole_words) {
-        add_byte(state, index, byte);
+    for index in 4 * whole_words..block.len() {
+        add_byte(state, index, block[index]);
     }
 }
 

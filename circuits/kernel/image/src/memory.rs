@@ -1,4 +1,4 @@
-//! `memcpy`, `memmove`, `memset` and `memcmp`, which the compiler calls.
+//! `memcpy`, `memmove`, `memset` and `memcmp`, which the compiler calls, and `add_words` for the sponge.
 //!
 //! In assembly, because a compiler would see these very calls in loops like theirs, and because every cycle is a row of the proof. Copies and fills
 //! of usual sizes jump into a row of unrolled steps, counted back from its end, so that a word costs its load and its store and nothing else. Longer copies
@@ -158,6 +158,27 @@ memcpy:
     bne a3, a4, .Lcopy_last_bytes
     ret
     .size memcpy, . - memcpy
+
+# add_words(a0 to, a1 from, a2 count): the exclusive or of up to 34 words, sixteen bytes of code for each.
+    .globl add_words
+    .type add_words, @function
+add_words:
+    slli t0, a2, 4
+1:  auipc t2, %pcrel_hi(.Ladd_words_end)
+    addi t2, t2, %pcrel_lo(1b)
+    sub t2, t2, t0
+    jr t2
+    .set step, 33
+    .rept 34
+    lw t0, 4 * step(a1)
+    lw t1, 4 * step(a0)
+    xor t0, t0, t1
+    sw t0, 4 * step(a0)
+    .set step, step - 1
+    .endr
+.Ladd_words_end:
+    ret
+    .size add_words, . - add_words
 
 # memmove(a0 to, a1 from, a2 count) -> a0: backwards where the target overlaps the end of the source. (Each row above goes backwards, and each
 # loop forwards; whichever it is, `memcpy` wants ranges that do not overlap.)
