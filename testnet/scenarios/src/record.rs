@@ -95,6 +95,23 @@ impl Line {
         Ok(batches)
     }
 
+    /// That nothing was sent twice: each nonce stands for one call, whatever it offered for gas, and each call was sent under one nonce.
+    ///
+    /// # Errors
+    /// One was.
+    pub(crate) fn check_once(&self) -> anyhow::Result<usize> {
+        let (mut by_nonce, mut by_call) = (BTreeMap::new(), BTreeMap::new());
+        for raw in lock(&self.sent).iter() {
+            let transaction = TxEnvelope::decode_2718(&mut &raw[..]).context("the sequencer sent no transaction")?;
+            let (nonce, call) = (transaction.nonce(), (transaction.to(), transaction.input().clone()));
+            let first = by_nonce.entry(nonce).or_insert_with(|| call.clone());
+            ensure!(*first == call, "under nonce {nonce} the sequencer sent {first:?} and {call:?}");
+            let first = *by_call.entry(call.clone()).or_insert(nonce);
+            ensure!(first == nonce, "the sequencer sent {call:?} under the nonces {first} and {nonce}");
+        }
+        Ok(by_nonce.len())
+    }
+
     /// Transactions sent.
     pub(crate) fn count(&self) -> usize {
         lock(&self.sent).len()
@@ -130,6 +147,47 @@ async fn pass_on(State(state): State<LineState>, request: Request) -> Response {
             Ok(bytes) => ([(header::CONTENT_TYPE, "application/json")], bytes).into_response(),
             Err(error) => failed(&error),
         },
+        Err(error) => failed(&error),
+    }
+}
+
+/// Routes that pass everything on to a server elsewhere: what stands in front of a member that is a process of its own.
+pub(crate) fn passing_on_to(url: String) -> Router {
+    let state = Elsewhere { url, http: reqwest::Client::new() };
+    Router::new().fallback(pass_on_as_it_is).with_state(state)
+}
+
+#[derive(Clone)]
+struct Elsewhere {
+    url: String,
+    http: reqwest::Client,
+}
+
+async fn pass_on_as_it_is(State(state): State<Elsewhere>, request: Request) -> Response {
+    let failed = |error: &dyn std::fmt::Display| (StatusCode::BAD_GATEWAY, error.to_string()).into_response();
+    let (head, body) = request.into_parts();
+    let body = match to_bytes(body, REQUEST_BYTES_MAX).await {
+        Ok(body) => body,
+        Err(error) => return failed(&error),
+    };
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut passed = state.http.request(head.method, format!("{}{path}", state.url)).body(body);
+    if let Some(kind) = head.headers.get(header::CONTENT_TYPE) {
+        passed = passed.header(header::CONTENT_TYPE, kind);
+    }
+    let answer = match passed.send().await {
+        Ok(answer) => answer,
+        Err(error) => return failed(&error),
+    };
+    let (status, kind) = (answer.status(), answer.headers().get(header::CONTENT_TYPE).cloned());
+    match answer.bytes().await {
+        Ok(bytes) => {
+            let mut response = (status, bytes).into_response();
+            if let Some(kind) = kind {
+                response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            }
+            response
+        }
         Err(error) => failed(&error),
     }
 }

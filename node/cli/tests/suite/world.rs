@@ -254,7 +254,10 @@ impl World {
         let timelock = TimelockController::new(self.addresses.governance, self.provider.clone());
         let schedule = timelock.schedule(at, U256::ZERO, data.clone(), nothing, salt, U256::from(7_200));
         assert!(schedule.send().await.expect("sends").get_receipt().await.expect("mined").status());
-        let passed = self.l1.chain().write(|chain, now_s| chain.increase_time(7_201, now_s));
+        let passed = self.l1.chain().write(|chain, now_s| {
+            chain.increase_time(7_201, now_s)?;
+            chain.mine(now_s).map(drop)
+        });
         passed.expect("not poisoned").expect("time passes");
         let execute = timelock.execute(at, U256::ZERO, data, nothing, salt);
         assert!(execute.send().await.expect("sends").get_receipt().await.expect("mined").status());
