@@ -7,7 +7,7 @@ use alloy::{
 };
 use joule_contracts::{Deployment, Probe};
 use joule_protocol as protocol;
-use joule_protocol::{Checkpoint, Digest, Genesis, Hash, Key, Native, compress, genesis_objects, leaf_digest};
+use joule_protocol::{Checkpoint, Digest, Hash, Key, Native, compress, genesis_objects, leaf_digest};
 use joule_testnet_l1::ChainConfig;
 use joule_testnet_support::{TestL1, address, provider, test_deployment};
 use rand::{Rng, SeedableRng};
