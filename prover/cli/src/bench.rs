@@ -21,7 +21,7 @@ use crate::{
 #[derive(clap::Subcommand)]
 pub(crate) enum Bench {
     /// Run one segment of sample payments and prove and verify its tables.
-    Tables(Arguments),
+    Tables(TablesArguments),
     /// The same, then the segment circuit and the lift to the common layout.
     Segment(Arguments),
     /// A batch of several segments through merges and shrink.
@@ -61,6 +61,19 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+/// Tables to prove.
+#[derive(clap::Args)]
+#[command(after_help = "Example:
+  joule-prover bench tables --payments 64 --runs 3 --json")]
+pub(crate) struct TablesArguments {
+    #[command(flatten)]
+    sample: Arguments,
+    /// Prove the same segment so often in this process. The first proof is cold: the system gives out the memory it takes. The others are what a
+    /// prover's next segments are like.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    runs: u32,
+}
+
 /// What to wrap.
 #[derive(clap::Args)]
 #[command(after_help = "Example:
@@ -85,6 +98,16 @@ struct TableReport {
     cells: usize,
 }
 
+/// One proof of the segment.
+#[derive(Clone, Copy, Serialize)]
+struct RunReport {
+    fill: Seconds,
+    prove: Seconds,
+    verify: Seconds,
+    cells_per_second: f64,
+    cells_per_processor_second: f64,
+}
+
 #[derive(Serialize)]
 struct TablesReport {
     payments: u32,
@@ -97,18 +120,18 @@ struct TablesReport {
     cells_per_cycle: f64,
     setup: Seconds,
     record: Seconds,
-    fill: Seconds,
-    prove: Seconds,
-    verify: Seconds,
-    cells_per_second: f64,
-    cells_per_processor_second: f64,
+    /// Of the first run, which is cold, and alone unless more are asked for.
+    #[serde(flatten)]
+    first: RunReport,
+    /// All of them, the first one too.
+    runs: Vec<RunReport>,
     proof_bytes: usize,
     memory_peak_mebibytes: u64,
 }
 
 pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
     match bench {
-        Bench::Tables(arguments) => print(&tables(arguments)?, arguments.json),
+        Bench::Tables(arguments) => print(&tables(arguments)?, arguments.sample.json),
         Bench::Segment(arguments) => print(&segment(arguments)?, arguments.json),
         Bench::Batch(arguments) => print(&batch(arguments)?, arguments.json),
         Bench::Circuits(arguments) => print(&circuits(arguments)?, arguments.json),
@@ -132,63 +155,57 @@ fn print(report: &impl Serialize, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn tables(arguments: &Arguments) -> anyhow::Result<TablesReport> {
+fn tables(TablesArguments { sample: arguments, runs }: &TablesArguments) -> anyhow::Result<TablesReport> {
     let sample = Sample::new(arguments.payments, arguments.payments.min(128), arguments.wallets, arguments.seed)?;
     let image = kernel_image();
     let (run, record_seconds) = timed(|| record(image, &sample.witness, Limits::default()));
     let (outcome, records) = run.context("running the image")?;
     sample.check(&outcome)?;
     let rows = RowCounts::of(image, &records);
-    let mut refused = None;
-    for shape in Shape::ALL {
-        let (setup, setup_seconds) = timed(|| Setup::new(shape, image));
-        let setup = setup.context("setting the image up")?;
-        let (witness, fill_seconds) = timed(|| setup.witness(&records));
-        let witness = match witness {
-            Ok(witness) => witness,
-            Err(error) => {
-                refused = Some(error);
-                continue;
-            }
-        };
-        let profile = arguments.profile.tables();
-        let (proof, prove_seconds) = timed(|| setup.prove_witness(profile, &witness));
+    let shape = Shape::for_rows(&rows).context("the payments fit no shape: ask for fewer")?;
+    let (setup, setup_seconds) = timed(|| Setup::new(shape, image));
+    let setup = setup.context("setting the image up")?;
+    let tables: Vec<_> = inventory(shape)
+        .iter()
+        .map(|table| TableReport {
+            table: format!("{:?}", table.table),
+            rows: 1 << table.height_bits,
+            rows_used: rows.of_table(table.table),
+            columns: table.main + table.auxiliary + table.quotient,
+            cells: table.cells(),
+        })
+        .collect();
+    let cells: usize = tables.iter().map(|table| table.cells).sum();
+    let profile = arguments.profile.tables();
+    let mut proof_bytes = 0;
+    let runs = (0..*runs).map(|_| {
+        let (witness, fill) = timed(|| setup.witness(&records));
+        let witness = witness.context("filling the tables")?;
+        let (proof, prove) = timed(|| setup.prove_witness(profile, &witness));
         let proof = proof.context("proving the tables")?;
-        let bytes = proof.encode();
-        let (verdict, verify_seconds) = timed(|| setup.verifying_key().verify(profile, &witness.public_values, &proof));
+        proof_bytes = proof.encode().len();
+        let (verdict, verify) = timed(|| setup.verifying_key().verify(profile, &witness.public_values, &proof));
         verdict.context("verifying the tables")?;
-        let tables: Vec<_> = inventory(shape)
-            .iter()
-            .map(|table| TableReport {
-                table: format!("{:?}", table.table),
-                rows: 1 << table.height_bits,
-                rows_used: rows.of_table(table.table),
-                columns: table.main + table.auxiliary + table.quotient,
-                cells: table.cells(),
-            })
-            .collect();
-        let cells: usize = tables.iter().map(|table| table.cells).sum();
-        return Ok(TablesReport {
-            payments: arguments.payments,
-            profile: arguments.profile,
-            shape: shape.to_string(),
-            cycles: outcome.cycles,
-            cycles_per_payment: f64::from(outcome.cycles) / f64::from(arguments.payments),
-            tables,
-            cells,
-            cells_per_cycle: cells as f64 / f64::from(outcome.cycles),
-            setup: setup_seconds,
-            record: record_seconds,
-            fill: fill_seconds,
-            prove: prove_seconds,
-            verify: verify_seconds,
-            cells_per_second: cells as f64 / prove_seconds.wall,
-            cells_per_processor_second: cells as f64 / prove_seconds.cpu,
-            proof_bytes: bytes.len(),
-            memory_peak_mebibytes: memory_peak_mebibytes(),
-        });
-    }
-    Err(refused.map_or_else(|| anyhow::anyhow!("there are no shapes"), Into::into))
+        let (cells_per_second, cells_per_processor_second) = (cells as f64 / prove.wall, cells as f64 / prove.cpu);
+        Ok(RunReport { fill, prove, verify, cells_per_second, cells_per_processor_second })
+    });
+    let runs = runs.collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(TablesReport {
+        payments: arguments.payments,
+        profile: arguments.profile,
+        shape: shape.to_string(),
+        cycles: outcome.cycles,
+        cycles_per_payment: f64::from(outcome.cycles) / f64::from(arguments.payments),
+        tables,
+        cells,
+        cells_per_cycle: cells as f64 / f64::from(outcome.cycles),
+        setup: setup_seconds,
+        record: record_seconds,
+        first: *runs.first().context("there is a run")?,
+        runs,
+        proof_bytes,
+        memory_peak_mebibytes: memory_peak_mebibytes(),
+    })
 }
 
 #[derive(Serialize)]
@@ -310,8 +327,7 @@ struct CircuitsReport {
 fn circuits(arguments: &Arguments) -> anyhow::Result<CircuitsReport> {
     let (engine, mut building) = engine(arguments)?;
     let (gates, last) = timed(|| engine.circuit_gates());
-    building.wall += last.wall;
-    building.cpu += last.cpu;
+    building += last;
     let report = |CircuitGates { name, rows_bits, gates }: CircuitGates| {
         let used = gates.iter().filter(|(gate, _)| !gate.contains("Noop")).map(|(_, rows)| rows).sum();
         CircuitReport { name, rows_bits, rows_used: used, gates }

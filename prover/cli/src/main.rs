@@ -20,6 +20,7 @@ mod verify;
 mod worker;
 
 use clap::{Parser, Subcommand};
+use joule_prover_engine::restart_keeping_memory;
 use tracing_subscriber::EnvFilter;
 
 /// Proves batches of a Joule chain.
@@ -72,7 +73,19 @@ fn main() -> anyhow::Result<()> {
         EnvFilter::new("warn,joule_prover=info,joule_prover_network=info,joule_prover_scaler=info")
     });
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match Arguments::parse().command {
+    let command = Arguments::parse().command;
+    // What proves in this process, and ends with it.
+    let proves_here = match &command {
+        Command::Prove(_) => true,
+        Command::Bench(bench) => !matches!(bench, bench::Bench::Network(_)),
+        _ => false,
+    };
+    if proves_here
+        && let Err(error) = restart_keeping_memory()
+    {
+        tracing::warn!(%error, "this process does not keep its memory: proving is slower");
+    }
+    match command {
         Command::Setup(arguments) => setup::run(&arguments),
         Command::Prove(arguments) => prove::run(&arguments),
         Command::Coordinator(arguments) => coordinator::run(&arguments),

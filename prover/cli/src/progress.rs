@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use joule_prover_engine::{Progress, Step};
 use serde::Serialize;
 
-use crate::usage::{Seconds, cpu_seconds};
+use crate::usage::{ProcessorTime, Seconds};
 
 /// What a step took.
 #[derive(Clone, Debug, Serialize)]
@@ -25,7 +25,7 @@ pub(crate) struct StepReport {
 /// Shows steps and remembers what they took.
 pub(crate) struct Reporter {
     bar: Option<ProgressBar>,
-    begun: Mutex<BTreeMap<String, f64>>,
+    begun: Mutex<BTreeMap<String, ProcessorTime>>,
     done: Mutex<Vec<StepReport>>,
 }
 
@@ -90,7 +90,7 @@ fn words(step: &Step) -> String {
 
 impl Progress for Reporter {
     fn begin(&self, step: &Step) {
-        self.begun.lock().unwrap_or_else(PoisonError::into_inner).insert(step.to_string(), cpu_seconds());
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).insert(step.to_string(), ProcessorTime::now());
         match &self.bar {
             Some(bar) => bar.set_message(words(step)),
             None => eprintln!("{step}: begun ({})", words(step)),
@@ -100,10 +100,9 @@ impl Progress for Reporter {
     fn end(&self, step: &Step, took: Option<Duration>) {
         let name = step.to_string();
         let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
-        let seconds =
-            took.map(|took| Seconds { wall: took.as_secs_f64(), cpu: cpu_seconds() - begun.unwrap_or_default() });
+        let seconds = took.map(|took| begun.unwrap_or_default().since(took));
         match seconds {
-            Some(Seconds { wall, cpu }) => self.say(&format!("{name}: {wall:.1} s, {cpu:.1} s of processors")),
+            Some(Seconds { wall, cpu, .. }) => self.say(&format!("{name}: {wall:.1} s, {cpu:.1} s of processors")),
             None => self.say(&format!("{name}: kept")),
         }
         if let Some(bar) = &self.bar {

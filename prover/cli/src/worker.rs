@@ -4,7 +4,7 @@ use std::{process::Command, time::Duration};
 
 use anyhow::Context;
 use joule_machine::kernel_image;
-use joule_prover_engine::{Engine, Silent};
+use joule_prover_engine::{Engine, Silent, keep_memory};
 use joule_prover_network::{ChildLabour, CircuitsId, EngineLabour, answer_parent};
 use joule_tables::shape::Shape;
 
@@ -40,6 +40,7 @@ pub(crate) fn child(
     let cache = cache.folder()?;
     let command = move || {
         let mut command = Command::new(&own);
+        keep_memory(&mut command);
         command.args(["worker", "--profile", profile.name(), "--cache"]).arg(cache.path());
         if let Some(threads) = threads {
             command.env("RAYON_NUM_THREADS", threads.to_string());

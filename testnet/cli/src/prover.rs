@@ -16,7 +16,7 @@ use anyhow::{Context, ensure};
 use joule_machine::kernel_image;
 use joule_operator::NetworkProofs;
 use joule_protocol::Address;
-use joule_prover_engine::{CacheFolder, CircuitVerifier, Engine, Silent, VERIFIER_BYTES_MAX};
+use joule_prover_engine::{CacheFolder, CircuitVerifier, Engine, Silent, VERIFIER_BYTES_MAX, keep_memory};
 use joule_prover_network::{
     Ability, Capabilities, ChildLabour, EngineLabour, Happening, Identity, Multiaddr, Stop, TaskKind, What,
     WorkOptions, answer_parent, work,
@@ -82,6 +82,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let own = std::env::current_exe().context("finding this program")?;
     let command = move || {
         let mut command = Command::new(&own);
+        keep_memory(&mut command);
         command.args(["worker", "--profile", profile.name()]);
         command
     };
