@@ -8,7 +8,7 @@ use std::{
 
 use alloy::{
     network::{EthereumWallet, TransactionBuilder},
-    primitives::{Address, B256, Bytes, U256},
+    primitives::{Address, B256, U256},
     providers::{DynProvider, Provider, ProviderBuilder},
     rpc::types::TransactionRequest,
     signers::local::PrivateKeySigner,
@@ -16,50 +16,33 @@ use alloy::{
 use anyhow::{Context, ensure};
 use joule_committee::{EcdsaSecretKey, Keyset, Member as Seat, Scheme};
 use joule_committee_client::{Committee, Endpoint, ExpiryPolicy, GatherTiming, Observer, Report};
-use joule_contracts::{
-    Addresses, CommitteeSetup, Deployment, GovernanceSetup, Groth16Verifier, Rollup, VerifierSetup, deploy,
-};
-use joule_dac::{
-    api,
-    keys::MemberKeys,
-    l1::Watcher,
-    member::Member,
-    rules::Promises,
-    sync::{self, SyncConfig},
-};
+use joule_contracts::{Addresses, Groth16Verifier, deploy};
 use joule_l1::{FeePolicy, FollowConfig, L1Client, OutboxPolicy};
 use joule_node::{BlockKey, L1Setup, RunningNode, Setup};
 use joule_operator::{
     CommitteePublisher, NetworkProofs, NetworkProofsConfig, Operations, OperationsSetup, Payouts, PayoutsSetup,
     RunningCoordinator,
 };
-use joule_protocol::{Digest, Genesis, Hash, Hashing, Native};
+use joule_protocol::{Digest, Genesis, Hash, Native};
 use joule_prover_engine::CircuitVerifier;
 use joule_prover_network::{Admission, Prices, Rules};
 use joule_rpc::{Limits, Node as _, wire::L1Contracts};
+use joule_scenarios::{MemberSetup, RunningMember};
 use joule_sequencer::{BatchLimits, PoolLimits, SequencerConfig};
 use joule_settlement::{DriverConfig, Policy};
 use joule_state::{MemoryStore, StateTree};
 use joule_storage::Database;
 use joule_tables::shape::Shape;
 use joule_testnet_l1::{ChainConfig, DEVELOPMENT_ACCOUNTS, L1, Mining, ServerConfig};
-use tokio::{net::TcpListener, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use joule_testnet_support::{
+    CERTIFICATE_LIFETIME_S, CERTIFICATE_MARGIN_S, QUEUE_EXPIRY_S, UPGRADE_DELAY_S, VERIFIER_VERSION, derived,
+    network_deployment,
+};
+use tokio::net::TcpListener;
 
 /// Members of the committee, and how many of them are assumed honest: three must sign.
 const MEMBERS: usize = 5;
 const HONEST: u32 = 3;
-/// The version byte that the router knows the verifier by.
-const VERIFIER_VERSION: u8 = 1;
-
-// Delays of a network that lives for an hour. Proving a batch on two cores takes minutes, so nothing below is near that.
-const QUEUE_EXPIRY_S: u64 = 4 * 3_600;
-const EXIT_WINDOW_S: u64 = 3_600;
-const LATE_AFTER_S: u64 = 2 * 3_600;
-const PROOF_DEADLINE_S: u64 = 2 * 3_600;
-const UPGRADE_DELAY_S: u64 = QUEUE_EXPIRY_S + EXIT_WINDOW_S;
-const CERTIFICATE_LIFETIME_S: u64 = 4 * UPGRADE_DELAY_S;
-const CERTIFICATE_MARGIN_S: u64 = 600;
 
 /// Where the L1 is.
 #[derive(Debug)]
@@ -121,15 +104,6 @@ impl Ledger {
     }
 }
 
-/// A secret that a label and a seed name. For networks that hold nothing of value.
-fn derived(label: &str, seed: u64, index: u64) -> B256 {
-    let mut bytes = b"joule testnet ".to_vec();
-    bytes.extend_from_slice(label.as_bytes());
-    bytes.extend_from_slice(&seed.to_be_bytes());
-    bytes.extend_from_slice(&index.to_be_bytes());
-    B256::new(Native::keccak256(&bytes).0)
-}
-
 /// The chain's genesis.
 pub(crate) fn genesis(ledger: &Ledger, chain_id: u64, timestamp: u64, seed: u64) -> Genesis {
     Genesis {
@@ -168,55 +142,25 @@ impl Contracts {
             seats.iter().map(|(account, _)| Seat { account: *account, signer: *account, bls: None }).collect();
         let keyset = Keyset::new(Scheme::Ecdsa, members, HONEST)?;
         let tree = StateTree::genesis(MemoryStore::default(), &genesis)?;
-        let deployment = Deployment {
-            l2_chain_id: genesis.chain_id,
-            genesis: genesis.checkpoint::<Native>(tree.root()),
-            genesis_id: B256::new(genesis.id::<Native>().0),
-            program: B256::new(program.to_hash().0),
-            base_token: Address::ZERO,
-            operator: DEPLOYER,
-            sequencer: ledger.sequencer.address(),
-            governance: GovernanceSetup {
-                delay_s: UPGRADE_DELAY_S,
-                proposers: vec![DEPLOYER],
-                executors: vec![Address::ZERO],
-            },
-            committee: CommitteeSetup {
-                signers: seats.iter().map(|(account, _)| *account).collect(),
-                honest: HONEST,
-                remaining_min_s: UPGRADE_DELAY_S,
-                stake_lock_s: UPGRADE_DELAY_S,
-                stake_min: U256::ZERO,
-            },
-            verifier: VerifierSetup {
-                version: VERIFIER_VERSION,
-                bytecode: Bytes::from_static(&Groth16Verifier::BYTECODE),
-            },
-            delays: Rollup::Delays {
-                queueExpiry: QUEUE_EXPIRY_S,
-                exitWindow: EXIT_WINDOW_S,
-                lateAfter: LATE_AFTER_S,
-                proofDeadline: PROOF_DEADLINE_S,
-                executionWindow: PROOF_DEADLINE_S,
-                timestampSkew: 60,
-            },
-            fees: Rollup::Fees { request: 1_000, forcedCall: 3_000, doubling: 1_000, perBlockMax: 64 },
-            presentation_window_s: EXIT_WINDOW_S,
-            grace_s: genesis.grace_seconds,
-            channel_close_s: genesis.channel_close_seconds,
-        };
+        let checkpoint = genesis.checkpoint::<Native>(tree.root());
+        let (signers, program) = (seats.iter().map(|(account, _)| *account).collect(), B256::new(program.to_hash().0));
+        let sequencer = ledger.sequencer.address();
+        let deployment = network_deployment(&genesis, checkpoint, DEPLOYER, sequencer, signers, HONEST, program);
         let addresses = deploy(&ledger.provider, DEPLOYER, &deployment).await?;
         Ok(Self { addresses, genesis, keyset, seats })
     }
 
     /// Refuses proofs of other circuits than the verifier on L1 is for, before minutes are spent on one.
     pub(crate) async fn check_verifier(&self, ledger: &Ledger, proofs: &CircuitVerifier) -> anyhow::Result<()> {
+        let key = proofs.wrap_key().context("there is no key of wraps: `joule-prover setup` makes one")?;
+        self.check_circuit(ledger, &key.header.circuit).await
+    }
+
+    async fn check_circuit(&self, ledger: &Ledger, made: &str) -> anyhow::Result<()> {
         let verifier = Groth16Verifier::new(self.addresses.verifier, &ledger.provider);
         let on_l1 = alloy::hex::encode(verifier.CIRCUIT().call().await?);
-        let made =
-            &proofs.wrap_key().context("there is no key of wraps: `joule-prover setup` makes one")?.header.circuit;
         ensure!(
-            on_l1 == *made,
+            on_l1 == made,
             "the committed verifier is for wrap circuit {on_l1}, the proofs of this profile are of {made}: choose `--profile fast`, or write a verifier with `joule-prover setup --profile proven --solidity contracts/src/generated/Groth16Verifier.sol` and run contracts/build"
         );
         Ok(())
@@ -226,19 +170,13 @@ impl Contracts {
         let at = self.addresses;
         Ok(L1Client::connect(&ledger.url, ledger.chain_id, at.rollup, at.block_number).await?)
     }
-
-    fn genesis_checkpoint(&self) -> anyhow::Result<joule_protocol::Checkpoint> {
-        let tree = StateTree::genesis(MemoryStore::default(), &self.genesis)?;
-        Ok(self.genesis.checkpoint::<Native>(tree.root()))
-    }
 }
 
 /// The committee's members, each with its own disk, port and view of L1.
 #[derive(Debug)]
 pub(crate) struct Members {
     endpoints: Vec<Endpoint>,
-    stop: CancellationToken,
-    tasks: Vec<JoinHandle<anyhow::Result<()>>>,
+    running: Vec<RunningMember>,
 }
 
 impl Members {
@@ -251,32 +189,19 @@ impl Members {
             endpoints.push(Endpoint { account: *account, url });
             listeners.push(listener);
         }
-        let stop = CancellationToken::new();
-        let mut tasks = Vec::new();
-        for (index, (listener, (account, key))) in listeners.into_iter().zip(&contracts.seats).enumerate() {
-            let path = folder.join(format!("member-{}", index + 1));
-            let database = Database::open(path.join("database"), &contracts.genesis)?;
-            let keys = MemberKeys::new(*account, Some(key.clone()), None)?;
-            let promises = Promises { expiry_ahead_max_s: 2 * CERTIFICATE_LIFETIME_S };
-            let member = Member::open(database, keys, ledger.chain_id, contracts.addresses.rollup, promises)?;
-            let watcher = Watcher::new(contracts.client(ledger).await?, contracts.genesis_checkpoint()?, 0);
-            let peers = endpoints.iter().filter(|peer| peer.account != *account).cloned().collect();
-            let config = SyncConfig {
+        let mut running = Vec::new();
+        for (index, (listener, (_, key))) in listeners.into_iter().zip(&contracts.seats).enumerate() {
+            let setup = MemberSetup {
+                key: key.clone(),
+                database: folder.join(format!("member-{}", index + 1)).join("database"),
+                genesis: &contracts.genesis,
+                l1: contracts.client(ledger).await?,
+                committee: &endpoints,
                 poll: Duration::from_secs(1),
-                peer_limit: Duration::from_secs(10),
-                snapshot_every: Duration::ZERO,
-                retention_s: CERTIFICATE_LIFETIME_S,
             };
-            let peers = Arc::new(Committee::new(peers)?);
-            let syncing = sync::run(member.clone(), watcher, peers, config, stop.clone());
-            tasks.push(tokio::spawn(async move {
-                syncing.await;
-                Ok(())
-            }));
-            let serving = api::serve(listener, member, stop.clone().cancelled_owned());
-            tasks.push(tokio::spawn(async move { Ok(serving.await?) }));
+            running.push(RunningMember::start(setup, listener, |router| router)?);
         }
-        Ok(Self { endpoints, stop, tasks })
+        Ok(Self { endpoints, running })
     }
 
     pub(crate) fn endpoints(&self) -> &[Endpoint] {
@@ -284,9 +209,8 @@ impl Members {
     }
 
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        self.stop.cancel();
-        for task in self.tasks {
-            task.await??;
+        for member in self.running {
+            member.stop().await?;
         }
         Ok(())
     }
@@ -432,5 +356,31 @@ impl Sequencer {
         self.coordinator.stop().await?;
         self.node.stop().await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use joule_testnet_support::{START_S, TestL1};
+
+    use super::*;
+
+    /// The verifier that is really deployed says which circuit it is for; proofs of another are refused with both, before any is made.
+    #[tokio::test]
+    async fn a_profile_that_the_verifier_on_l1_is_not_for_is_refused() {
+        let l1 = TestL1::start(START_S).await;
+        let ledger = Ledger::start(Some(&l1.url()), 1).await.expect("a development chain");
+        let genesis = genesis(&ledger, 7_707, ledger.now_s().await.expect("a time"), 1);
+        let contracts = Contracts::deploy(&ledger, genesis, Digest::EMPTY, 1).await.expect("deploys");
+        let verifier = Groth16Verifier::new(contracts.addresses.verifier, &ledger.provider);
+        let committed = alloy::hex::encode(verifier.CIRCUIT().call().await.expect("answers"));
+        contracts.check_circuit(&ledger, &committed).await.expect("its own circuit");
+        let other = "7".repeat(64);
+        let refused = contracts.check_circuit(&ledger, &other).await.expect_err("another circuit").to_string();
+        assert!(refused.contains(&committed) && refused.contains(&other), "{refused}");
+        assert!(
+            refused.contains("--profile fast") && refused.contains("contracts/build"),
+            "names the ways out: {refused}"
+        );
     }
 }

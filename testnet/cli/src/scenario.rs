@@ -16,7 +16,7 @@ pub(crate) const SEQUENCER: &str = "scenario-sequencer";
   joule-testnet scenario escape --seed 7        a batch is proven first: some minutes, all cores, up to 11 GiB
   joule-testnet scenario restart --json FILE    a report for machines")]
 pub(crate) struct Arguments {
-    /// Which: fallback, reorg, restart, refund, prover, escape, or `all` for those that need no proof.
+    /// Which: fallback, reorg, restart, refund, prover, node, escape, or `all` for those that need no proof.
     #[arg(value_parser = named)]
     scenario: Named,
     /// What wallets, payments, and who fails when are drawn from.

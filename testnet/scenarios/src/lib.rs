@@ -10,6 +10,8 @@
 
 pub mod checks;
 mod client;
+mod members;
+mod process;
 mod record;
 mod report;
 mod scenarios;
@@ -23,6 +25,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 pub use client::Client;
+pub use members::{MemberSetup, RunningMember};
 pub use report::{Report, StepReport};
 pub use sequencer::{Plan, ProofPlan, sequence};
 
@@ -42,6 +45,8 @@ pub enum Scenario {
     Refund,
     /// The prover dies while it proves, and another goes on. Needs a real proof.
     Prover,
+    /// The node, the members, the prover and the wallet as the processes that operators run; the node is killed while batches are proven, by itself and by the prover. Needs real proofs.
+    Node,
     /// The sequencer ignores a forced withdrawal: the chain freezes, and an account leaves with data that one member has. Needs a real proof.
     Escape,
 }
@@ -51,7 +56,7 @@ impl Scenario {
     pub fn needs_proof(self) -> bool {
         match self {
             Self::Fallback | Self::Reorg | Self::Restart | Self::Refund => false,
-            Self::Prover | Self::Escape => true,
+            Self::Prover | Self::Node | Self::Escape => true,
         }
     }
 
@@ -63,6 +68,7 @@ impl Scenario {
             Self::Restart => "restart",
             Self::Refund => "refund",
             Self::Prover => "prover",
+            Self::Node => "node",
             Self::Escape => "escape",
         }
     }
@@ -90,6 +96,7 @@ pub async fn run(scenario: Scenario, seed: u64, settings: &Settings) -> anyhow::
         Scenario::Restart => scenarios::restart(seed, settings, &mut steps).await,
         Scenario::Refund => scenarios::refund(seed, settings, &mut steps).await,
         Scenario::Prover => scenarios::prover(seed, settings, &mut steps).await,
+        Scenario::Node => scenarios::node(seed, settings, &mut steps).await,
         Scenario::Escape => scenarios::escape(seed, settings, &mut steps).await,
     };
     let checked = checked

@@ -1,9 +1,9 @@
 //! The network of a scenario: L1 with the contracts, the recorders, the committee, and where the sequencer lives.
 
 use std::{
+    fs,
     net::{SocketAddr, TcpListener as Port},
     path::PathBuf,
-    sync::Arc,
     time::Duration,
 };
 
@@ -17,27 +17,18 @@ use alloy::{
 use anyhow::{Context as _, bail, ensure};
 use joule_committee::EcdsaSecretKey;
 use joule_committee_client::{Committee, Endpoint};
-use joule_contracts::{
-    Addresses, Bridge, CommitteeSetup, Deployment, Escape, GovernanceSetup, Groth16Verifier, Rollup, VerifierSetup,
-    deploy,
-};
+use joule_contracts::{Addresses, Bridge, Escape, Rollup, deploy};
 use joule_dac::{
-    api,
-    config::{L1Config, NetworkConfig, PeerConfig},
+    config::{Config as DacConfig, KeysConfig, L1Config, LimitsConfig, NetworkConfig, PeerConfig},
     http::{self, HttpLimits},
-    keys::MemberKeys,
-    l1::Watcher,
-    member::Member,
-    rules::Promises,
-    sync::{self, SyncConfig},
+    keys,
 };
 use joule_l1::{History, L1Client};
-use joule_protocol::{
-    Address as L2Address, Amount, Checkpoint, Digest, Genesis, Hash, Hashing as _, Native, PriorityKind,
-};
+use joule_protocol::{Address as L2Address, Amount, Checkpoint, Digest, Genesis, Hash, Native, PriorityKind};
 use joule_state::{MemoryStore, StateTree};
 use joule_storage::Database;
 use joule_testnet_l1::{ChainConfig, DEVELOPMENT_ACCOUNTS, GenesisAccount, L1, Mining, Orphans, ServerConfig};
+use joule_testnet_support::{derived, network_deployment};
 use joule_workload::Population;
 use rand::{SeedableRng as _, rngs::StdRng};
 use tempfile::TempDir;
@@ -46,38 +37,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Client, Plan, ProofPlan, Settings,
-    record::{Line, Shares},
+    members::{MemberSetup, RunningMember},
+    process::{Process, Programs},
+    record::{Line, Shares, passing_on_to},
     sequencer::Sequencer,
+};
+
+pub(crate) use joule_testnet_support::{
+    CERTIFICATE_LIFETIME_S, CERTIFICATE_MARGIN_S, QUEUE_EXPIRY_S, UPGRADE_DELAY_S, VERIFIER_VERSION,
 };
 
 /// Members of the committee, and how many of them are assumed honest: three must sign.
 pub(crate) const MEMBERS: usize = 5;
 pub(crate) const HONEST: u32 = 3;
-/// The version byte that the router knows the verifier by.
-pub(crate) const VERIFIER_VERSION: u8 = 1;
-
-// Hours pass on L1 when a scenario says so; nothing here is near the minutes that it takes otherwise.
-pub(crate) const QUEUE_EXPIRY_S: u64 = 4 * 3_600;
-const EXIT_WINDOW_S: u64 = 3_600;
-const LATE_AFTER_S: u64 = 2 * 3_600;
-const PROOF_DEADLINE_S: u64 = 2 * 3_600;
-pub(crate) const UPGRADE_DELAY_S: u64 = QUEUE_EXPIRY_S + EXIT_WINDOW_S;
-pub(crate) const CERTIFICATE_LIFETIME_S: u64 = 4 * UPGRADE_DELAY_S;
-pub(crate) const CERTIFICATE_MARGIN_S: u64 = 600;
 
 const L2_CHAIN_ID: u64 = 7_707;
 /// Who deploys, who deposits.
 pub(crate) const DEPLOYER: Address = DEVELOPMENT_ACCOUNTS[0].0;
 pub(crate) const USER: Address = DEVELOPMENT_ACCOUNTS[1].0;
-
-/// A secret that a label and a seed name. For networks that hold nothing of value.
-fn derived(label: &str, seed: u64, index: u64) -> B256 {
-    let mut bytes = b"joule scenarios ".to_vec();
-    bytes.extend_from_slice(label.as_bytes());
-    bytes.extend_from_slice(&seed.to_be_bytes());
-    bytes.extend_from_slice(&index.to_be_bytes());
-    B256::new(Native::keccak256(&bytes).0)
-}
 
 pub(crate) fn sequencer_key(seed: u64) -> anyhow::Result<PrivateKeySigner> {
     Ok(PrivateKeySigner::from_bytes(&derived("sequencer", seed, 0))?)
@@ -86,16 +63,19 @@ pub(crate) fn sequencer_key(seed: u64) -> anyhow::Result<PrivateKeySigner> {
 /// A member's place: its key, port and disk, and what runs there.
 struct Seat {
     key: EcdsaSecretKey,
+    /// What its key is made from, beside the seed.
+    secret: u64,
+    /// Where it is reached: the recorder, where the member is a process of its own.
     address: SocketAddr,
     path: PathBuf,
     running: Option<Running>,
 }
 
-struct Running {
-    member: Arc<Member>,
-    stop: CancellationToken,
-    syncing: JoinHandle<()>,
-    serving: JoinHandle<std::io::Result<()>>,
+enum Running {
+    /// In this process.
+    Here(RunningMember),
+    /// As `joule-dac`, behind a recorder.
+    Process { process: Process, stop: CancellationToken, recorder: JoinHandle<std::io::Result<()>> },
 }
 
 /// The network of a scenario.
@@ -112,12 +92,24 @@ pub(crate) struct World {
     seats: Vec<Seat>,
     plan: Plan,
     sequencer: (PathBuf, Vec<String>),
+    /// What members run as processes of their own with, where they do.
+    programs: Option<Programs>,
     folder: TempDir,
 }
 
 impl World {
-    /// Starts everything but the sequencer. `program` is what L1 takes proofs of.
+    /// Starts everything but the sequencer, with members in this process. `program` is what L1 takes proofs of.
     pub(crate) async fn start(seed: u64, settings: &Settings, program: Option<Digest>) -> anyhow::Result<Self> {
+        Self::start_with(seed, settings, program, None).await
+    }
+
+    /// As [`World::start`], with members that are processes where there are programs for it.
+    pub(crate) async fn start_with(
+        seed: u64,
+        settings: &Settings,
+        program: Option<Digest>,
+        programs: Option<Programs>,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let sequencer = sequencer_key(seed)?;
         let mut config = ChainConfig { mining: Mining::Interval { seconds: 1 }, ..ChainConfig::development() };
@@ -141,21 +133,24 @@ impl World {
             salt: Hash(derived("salt", seed, 0).0),
         };
         let mut keys = (0..MEMBERS as u64)
-            .map(|index| Ok(EcdsaSecretKey::from_bytes(&derived("member", seed, index).0)?))
+            .map(|index| Ok((EcdsaSecretKey::from_bytes(&derived("member", seed, index).0)?, index)))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        keys.sort_by_key(EcdsaSecretKey::address);
-        let signers = keys.iter().map(EcdsaSecretKey::address).collect();
+        keys.sort_by_key(|(key, _)| key.address());
+        let signers = keys.iter().map(|(key, _)| key.address()).collect();
         let program = program.map_or(B256::with_last_byte(1), |program| B256::new(program.to_hash().0));
-        let deployment = deployment(&genesis, sequencer.address(), signers, program)?;
+        let tree = StateTree::genesis(MemoryStore::default(), &genesis)?;
+        let checkpoint = genesis.checkpoint::<Native>(tree.root());
+        let deployment =
+            network_deployment(&genesis, checkpoint, DEPLOYER, sequencer.address(), signers, HONEST, program);
         let addresses = deploy(&provider, DEPLOYER, &deployment).await?;
         let line = Line::to(&l1.url()).await?;
 
         let mut seats = Vec::new();
-        for (index, key) in keys.into_iter().enumerate() {
+        for (index, (key, secret)) in keys.into_iter().enumerate() {
             // The port stays the member's own over its restarts.
             let address = Port::bind("127.0.0.1:0")?.local_addr()?;
             let path = folder.path().join(format!("member-{}", index + 1)).join("database");
-            seats.push(Seat { key, address, path, running: None });
+            seats.push(Seat { key, secret, address, path, running: None });
         }
         let peers = seats.iter().map(|seat| PeerConfig {
             account: seat.key.address(),
@@ -194,6 +189,7 @@ impl World {
             seats,
             plan,
             sequencer: settings.sequencer.clone(),
+            programs,
             folder,
         };
         for index in 0..MEMBERS {
@@ -205,6 +201,16 @@ impl World {
     /// Where the scenario keeps what it needs; gone with it.
     pub(crate) fn folder(&self) -> &std::path::Path {
         self.folder.path()
+    }
+
+    /// What every node of the network is told.
+    pub(crate) fn network(&self) -> &NetworkConfig {
+        &self.plan.network
+    }
+
+    /// The sequencer's disk.
+    pub(crate) fn sequencer_folder(&self) -> &std::path::Path {
+        &self.plan.database
     }
 
     /// What the sequencer is told from its next start on.
@@ -222,50 +228,98 @@ impl World {
     }
 
     pub(crate) async fn start_member(&mut self, index: usize) -> anyhow::Result<()> {
-        let seat = &self.seats[index];
-        let account = seat.key.address();
-        let database = Database::open(&seat.path, &self.genesis)?;
-        let keys = MemberKeys::new(account, Some(seat.key.clone()), None)?;
-        let promises = Promises { expiry_ahead_max_s: 2 * CERTIFICATE_LIFETIME_S };
-        let member = Member::open(database, keys, self.genesis.l1_chain_id, self.addresses.rollup, promises)?;
-        let watcher = Watcher::new(self.client().await?, self.genesis_checkpoint()?, 0);
-        let peers = self.committee()?.members().iter().filter(|peer| peer.account != account).cloned().collect();
-        let config = SyncConfig {
-            poll: Duration::from_millis(200),
-            peer_limit: Duration::from_secs(10),
-            snapshot_every: Duration::ZERO,
-            retention_s: CERTIFICATE_LIFETIME_S,
+        let running = match self.programs.clone() {
+            None => self.member_here(index).await?,
+            Some(programs) => self.member_process(index, &programs).await?,
         };
-        let stop = CancellationToken::new();
-        let syncing = sync::run(member.clone(), watcher, Arc::new(Committee::new(peers)?), config, stop.clone());
-        let listener = TcpListener::bind(seat.address).await.context("a member's port")?;
-        let router = self.shares.before(api::router(member.clone()));
-        let serving = http::serve(listener, router, HttpLimits::default(), stop.clone().cancelled_owned());
-        let running = Running { member, stop, syncing: tokio::spawn(syncing), serving: tokio::spawn(serving) };
         self.seats[index].running = Some(running);
         Ok(())
     }
 
+    /// Starts `joule-dac` for a member, with a configuration file and a key as an operator has them.
+    async fn member_process(&self, index: usize, programs: &Programs) -> anyhow::Result<Running> {
+        let seat = &self.seats[index];
+        let account = seat.key.address();
+        let data = seat.path.parent().context("a member's disk is in its folder")?.to_owned();
+        let config = data.join("joule-dac.toml");
+        let listen = Port::bind("127.0.0.1:0")?.local_addr()?;
+        if !config.exists() {
+            fs::create_dir_all(&data)?;
+            let key = data.join("ecdsa.key");
+            keys::write_new(&key, &derived("member", self.plan.seed, seat.secret).0)?;
+            DacConfig {
+                listen,
+                data,
+                keys: KeysConfig { account, ecdsa: Some(key), bls: None, password: None },
+                p2p: None,
+                limits: LimitsConfig {
+                    l1_poll_ms: 200,
+                    peer_limit_ms: 10_000,
+                    snapshot_every_s: 0,
+                    retention_s: CERTIFICATE_LIFETIME_S,
+                    expiry_ahead_max_s: 2 * CERTIFICATE_LIFETIME_S,
+                    ..LimitsConfig::default()
+                },
+                l1: L1Config { url: self.l1.url(), ..self.plan.network.l1.clone() },
+                genesis: self.plan.network.genesis,
+                peers: self.plan.network.peers.clone(),
+            }
+            .write_new(&config)?;
+            let at = config.display().to_string();
+            programs.run("joule-dac", &["init", "--keys-unused", "--config", &at]).await?;
+        }
+        let mut command = programs.command("joule-dac");
+        command.arg("run").arg("--config").arg(&config).args(["--listen", &listen.to_string()]);
+        let process = Process::start(&format!("member {}", index + 1), command, &config.with_extension("log"))?;
+        let stop = CancellationToken::new();
+        let listener = TcpListener::bind(seat.address).await.context("a member's port")?;
+        let router = self.shares.before(passing_on_to(format!("http://{listen}")));
+        let recorder = http::serve(listener, router, HttpLimits::default(), stop.clone().cancelled_owned());
+        let recorder = tokio::spawn(recorder);
+        let member = self.endpoint(index)?;
+        let committee = self.committee()?;
+        until("a member's process serves", Duration::from_secs(60), async || {
+            Ok(committee.status(&member, Duration::from_secs(5)).await.ok().map(drop))
+        })
+        .await?;
+        Ok(Running::Process { process, stop, recorder })
+    }
+
+    async fn member_here(&self, index: usize) -> anyhow::Result<Running> {
+        let seat = &self.seats[index];
+        let committee = self.committee()?;
+        let setup = MemberSetup {
+            key: seat.key.clone(),
+            database: seat.path.clone(),
+            genesis: &self.genesis,
+            l1: self.client().await?,
+            committee: committee.members(),
+            poll: Duration::from_millis(200),
+        };
+        let listener = TcpListener::bind(seat.address).await.context("a member's port")?;
+        Ok(Running::Here(RunningMember::start(setup, listener, |router| self.shares.before(router))?))
+    }
+
     /// Ends a member; its disk stays.
     pub(crate) async fn stop_member(&mut self, index: usize) -> anyhow::Result<()> {
-        let Some(running) = self.seats[index].running.take() else { return Ok(()) };
-        running.stop.cancel();
-        running.syncing.await?;
-        running.serving.await??;
-        // The last task that reads the disk may still be ending, and whoever opens it next needs it closed.
-        let mut member = running.member;
-        while let Err(shared) = Arc::try_unwrap(member).map(drop) {
-            member = shared;
-            tokio::task::yield_now().await;
+        match self.seats[index].running.take() {
+            None => {}
+            Some(Running::Here(member)) => member.stop().await?,
+            Some(Running::Process { process, stop, recorder }) => {
+                process.stop().await?;
+                stop.cancel();
+                recorder.await??;
+            }
         }
         Ok(())
     }
 
     /// Waits until a member holds a batch and would sign the next one.
     pub(crate) async fn member_holds(&self, index: usize, number: u64) -> anyhow::Result<()> {
-        let member = &self.seats[index].running.as_ref().context("the member is down")?.member;
+        ensure!(self.seats[index].running.is_some(), "the member is down");
+        let (committee, member) = (self.committee()?, self.endpoint(index)?);
         until("a member catches up", Duration::from_secs(60), async || {
-            let status = member.status().await.map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
+            let status = committee.status(&member, Duration::from_secs(10)).await?;
             Ok((status.batch_number >= number && status.not_ready.is_none()).then_some(()))
         })
         .await
@@ -397,47 +451,4 @@ pub(crate) async fn until<T>(
         Ok(found) => Ok(found),
         Err(error) => bail!("{error:#}"),
     }
-}
-
-fn deployment(
-    genesis: &Genesis,
-    sequencer: Address,
-    signers: Vec<Address>,
-    program: B256,
-) -> anyhow::Result<Deployment> {
-    let tree = StateTree::genesis(MemoryStore::default(), genesis)?;
-    Ok(Deployment {
-        l2_chain_id: genesis.chain_id,
-        genesis: genesis.checkpoint::<Native>(tree.root()),
-        genesis_id: B256::new(genesis.id::<Native>().0),
-        program,
-        base_token: Address::ZERO,
-        operator: DEPLOYER,
-        sequencer,
-        governance: GovernanceSetup {
-            delay_s: UPGRADE_DELAY_S,
-            proposers: vec![DEPLOYER],
-            executors: vec![Address::ZERO],
-        },
-        committee: CommitteeSetup {
-            signers,
-            honest: HONEST,
-            remaining_min_s: UPGRADE_DELAY_S,
-            stake_lock_s: UPGRADE_DELAY_S,
-            stake_min: U256::ZERO,
-        },
-        verifier: VerifierSetup { version: VERIFIER_VERSION, bytecode: Bytes::from_static(&Groth16Verifier::BYTECODE) },
-        delays: Rollup::Delays {
-            queueExpiry: QUEUE_EXPIRY_S,
-            exitWindow: EXIT_WINDOW_S,
-            lateAfter: LATE_AFTER_S,
-            proofDeadline: PROOF_DEADLINE_S,
-            executionWindow: PROOF_DEADLINE_S,
-            timestampSkew: 60,
-        },
-        fees: Rollup::Fees { request: 1_000, forcedCall: 3_000, doubling: 1_000, perBlockMax: 64 },
-        presentation_window_s: EXIT_WINDOW_S,
-        grace_s: genesis.grace_seconds,
-        channel_close_s: genesis.channel_close_seconds,
-    })
 }

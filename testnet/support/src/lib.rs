@@ -8,9 +8,11 @@
 
 mod deployment;
 mod l1;
+mod secrets;
 
 pub use deployment::{
     CERTIFICATE_LIFETIME_S, CERTIFICATE_MARGIN_S, PROGRAM, QUEUE_EXPIRY_S, UPGRADE_DELAY_S, VERIFIER_VERSION,
     network_deployment, test_deployment, test_genesis,
 };
 pub use l1::{START_S, TestL1, address, committee, provider, signer};
+pub use secrets::derived;
