@@ -311,6 +311,16 @@ mod tests {
     }
 
     #[test]
+    fn views_get_gas_that_lets_some_through_and_ends() {
+        let resolve = |gas| Resolved::resolve(None, [], &pairs(&[("rpc.view_gas_max", gas)])).unwrap().config;
+        let limits = |gas| resolve(gas).rpc_limits();
+        assert_eq!(limits("50000000").unwrap().view_gas_max, 50_000_000);
+        for wrong in ["0", "20999", "1000000001"] {
+            assert!(matches!(limits(wrong), Err(ConfigError::Unusable { key: "rpc.view_gas_max", .. })), "{wrong}");
+        }
+    }
+
+    #[test]
     fn lists_come_from_flags_and_variables_too() {
         let variables = pairs(&[("JOULE_NODE_P2P_LISTEN", "/ip4/127.0.0.1/tcp/1, /ip4/127.0.0.1/udp/1/quic-v1")]);
         let resolved = Resolved::resolve(None, variables, &pairs(&[("committee.members", "")])).unwrap();

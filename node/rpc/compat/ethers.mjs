@@ -44,6 +44,48 @@ assert.ok(isError(refused, "INSUFFICIENT_FUNDS"), String(refused));
 const low = await wallet.sendTransaction({ to: payee, value: 1n, nonce: 0 }).then(() => null, (error) => error);
 assert.ok(isError(low, "NONCE_EXPIRED"), String(low));
 
+// Views of system contracts, many in one call.
+const aggregator = new Contract(
+  "0xcA11bde05977b3631167028862bE2a173976CA11",
+  [
+    "function aggregate3((address target, bool allowFailure, bytes callData)[] calls) payable returns ((bool success, bytes returnData)[])",
+    "function tryBlockAndAggregate(bool requireSuccess, (address target, bytes callData)[] calls) payable returns (uint256, bytes32, (bool success, bytes returnData)[])",
+    "function getEthBalance(address) view returns (uint256)",
+  ],
+  provider,
+);
+const views = new Contract(
+  channels.target,
+  [
+    "function getChannel(address client, uint64 clientNonce) view returns ((address payee, uint128 deposit, uint128 paid, uint64 closingTime, uint8 status))",
+    "error ChannelNotFound(address client, uint64 nonce)",
+  ],
+  provider,
+);
+const openedNonce = (await provider.getTransaction(opened.hash)).nonce;
+const calls = [openedNonce, 99].map((nonce) => ({
+  target: views.target,
+  allowFailure: true,
+  callData: views.interface.encodeFunctionData("getChannel", [wallet.address, nonce]),
+}));
+const [there, missing] = await aggregator.aggregate3.staticCall(calls);
+assert.equal(views.interface.decodeFunctionResult("getChannel", there.returnData)[0].deposit, 7n);
+assert.equal(missing.success, false);
+assert.equal(views.interface.parseError(missing.returnData).name, "ChannelNotFound");
+const [at, , results] = await aggregator.tryBlockAndAggregate.staticCall(false, calls);
+assert.ok(at >= BigInt(opened.blockNumber) && results[0].success && !results[1].success);
+const strict = await aggregator.tryBlockAndAggregate.staticCall(true, calls).then(() => null, (error) => error);
+assert.ok(isCallException(strict), String(strict));
+assert.equal(await aggregator.getEthBalance(wallet), await provider.getBalance(wallet));
+assert.equal((await views.getChannel(wallet, openedNonce)).payee.toLowerCase(), payee);
+const noView = await views.getChannel(wallet, 99).then(() => null, (error) => error);
+assert.equal(noView.revert.name, "ChannelNotFound");
+// A constructor that returns something, and code that the caller brings.
+const fortyTwo = "0x602a5f5260205ff3";
+assert.equal(BigInt(await provider.call({ data: fortyTwo })), 42n);
+const overridden = await provider.send("eth_call", [{ to: payee }, "latest", { [payee]: { code: fortyTwo } }]);
+assert.equal(BigInt(overridden), 42n);
+
 const block = await provider.getBlock(opened.blockNumber, true);
 assert.equal(block.prefetchedTransactions[0].hash, opened.hash);
 for (let number = 0; number <= block.number; number++) {

@@ -1,8 +1,8 @@
 // viem against a running server: send, receipt, logs, filters, call, estimate, errors, subscriptions, fee history.
 import assert from "node:assert/strict";
 import {
-  BaseError, ContractFunctionRevertedError, createPublicClient, createWalletClient, defineChain, http, parseAbi, parseEther,
-  webSocket,
+  BaseError, ContractFunctionRevertedError, createPublicClient, createWalletClient, decodeFunctionResult, defineChain,
+  encodeFunctionData, http, multicall3Abi, pad, parseAbi, parseEther, toHex, webSocket,
 } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
 
@@ -12,6 +12,7 @@ const chain = defineChain({
   name: "Joule",
   nativeCurrency: { name: "Ether", symbol: "ETH", decimals: 18 },
   rpcUrls: { default: { http: [JOULE_RPC_URL], webSocket: [JOULE_RPC_WEBSOCKET_URL] } },
+  contracts: { multicall3: { address: "0xcA11bde05977b3631167028862bE2a173976CA11" } },
 });
 const account = privateKeyToAccount(JOULE_RPC_KEY);
 const client = createPublicClient({ chain, transport: http(), pollingInterval: 50 });
@@ -68,6 +69,70 @@ const refused = await createWalletClient({ chain, transport: http(), account: po
 assert.ok(refused.walk((error) => error.name === "InsufficientFundsError"));
 const low = await wallet.sendTransaction({ to: payee, value: 1n, nonce: 0 }).then(() => null, (error) => error);
 assert.ok(low.walk((error) => error.name === "NonceTooLowError"), String(low));
+
+// Views of system contracts, many in one call: one of them fails, and says why.
+const views = {
+  channels: {
+    address: channels.address,
+    abi: parseAbi([
+      "struct Channel { address payee; uint128 deposit; uint128 paid; uint64 closingTime; uint8 status; }",
+      "function getChannel(address client, uint64 clientNonce) view returns (Channel)",
+      "error ChannelNotFound(address client, uint64 nonce)",
+    ]),
+  },
+  chain: {
+    address: "0x0000000000000000000000000000000000008004",
+    abi: parseAbi([
+      "struct Chain { bytes32 genesisId; address feeRecipient; uint64 baseFeeMax; uint32 gasTableVersion; uint64 leafCount; uint64 withdrawalCount; uint128 deposited; uint128 withdrawn; uint64 graceSeconds; uint64 channelCloseSeconds; }",
+      "function getChain() view returns (Chain)",
+    ]),
+  },
+};
+const openedNonce = BigInt((await client.getTransaction({ hash: opened.transactionHash })).nonce);
+const many = [
+  { ...views.channels, functionName: "getChannel", args: [account.address, openedNonce] },
+  { ...views.channels, functionName: "getChannel", args: [account.address, 99n] },
+  { ...views.chain, functionName: "getChain" },
+  { address: chain.contracts.multicall3.address, abi: multicall3Abi, functionName: "getEthBalance", args: [account.address] },
+];
+const [channel, noChannel, numbers, balance] = await client.multicall({ contracts: many });
+assert.equal(channel.result.deposit, 7n);
+assert.equal(noChannel.status, "failure");
+const why = noChannel.error.walk((error) => error instanceof ContractFunctionRevertedError);
+assert.equal(why.data.errorName, "ChannelNotFound");
+assert.ok(numbers.result.deposited >= parseEther("100"));
+assert.equal(balance.result, await client.getBalance({ address: account.address }));
+await assert.rejects(client.multicall({ contracts: many, allowFailure: false }));
+// The same with the aggregator brought along as a constructor: Multicall3 as others compiled it.
+const brought = await client.multicall({ contracts: many, deployless: true });
+assert.deepEqual(brought.map((one) => one.result), [channel.result, undefined, numbers.result, balance.result]);
+assert.equal((await client.readContract(many[0])).deposit, 7n);
+// viem gathers calls of the same moment into one multicall.
+const gathering = createPublicClient({ chain, transport: http(), batch: { multicall: true } });
+const [direct, gathered] = await Promise.all([gathering.readContract(many[0]), gathering.readContract(many[2])]);
+assert.deepEqual([direct, gathered], [channel.result, numbers.result]);
+assert.ok((await client.getCode({ address: chain.contracts.multicall3.address })).length > 2_000);
+
+// Code that the caller brings: as a constructor that runs it, over an account of his, and with storage.
+const fortyTwo = "0x602a5f5260205ff3";
+assert.equal((await client.call({ code: fortyTwo, data: "0x00" })).data, pad(toHex(42)));
+const nowhere = "0x00000000000000000000000000000000000c0de0";
+const ofSlot = "0x5f545f5260205ff3";
+const stateDiff = [{ slot: pad("0x00"), value: pad("0x07") }];
+assert.equal((await client.call({ to: nowhere, stateOverride: [{ address: nowhere, code: ofSlot, stateDiff }] })).data, pad("0x07"));
+const asked = encodeFunctionData({ abi: multicall3Abi, functionName: "getEthBalance", args: [nowhere] });
+const rich = await client.call({ to: chain.contracts.multicall3.address, data: asked, stateOverride: [{ address: nowhere, balance: 5n }] });
+assert.equal(decodeFunctionResult({ abi: multicall3Abi, functionName: "getEthBalance", data: rich.data }), 5n);
+// What an empty account could do if it had money.
+const stranger = "0x00000000000000000000000000000000000000bb";
+const simulated = { ...channels, account: stranger, functionName: "openChannel", args: [payee], value: 7n };
+await assert.rejects(client.simulateContract(simulated));
+await client.simulateContract({ ...simulated, stateOverride: [{ address: stranger, balance: 7n }] });
+// Multicall3 is there to be asked. No transaction can call it.
+const called = await wallet
+  .sendTransaction({ to: chain.contracts.multicall3.address, data: asked, gas: 100_000n })
+  .then(() => null, (error) => error);
+assert.ok(called, "a transaction called Multicall3");
 
 // Blocks and fees.
 const block = await client.getBlock({ blockNumber: opened.blockNumber, includeTransactions: true });

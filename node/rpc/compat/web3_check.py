@@ -75,6 +75,43 @@ except ContractCustomError as error:
     selector = Web3.keccak(text="ChannelNotFound(address,uint64)")[:4].hex()
     assert selector.removeprefix("0x") in str(error.data), error
 
+# Views of system contracts: one by one, as a batch of requests, and as one call.
+BYTES = argument("bytes", "callData")
+CALL = {"name": "calls", "type": "tuple[]", "components": [argument("address", "target"), argument("bool", "allowFailure"), BYTES]}
+RESULT = {"name": "", "type": "tuple[]", "components": [argument("bool", "success"), argument("bytes", "returnData")]}
+aggregator = web3.eth.contract(
+    address="0xcA11bde05977b3631167028862bE2a173976CA11",
+    abi=[{"type": "function", "name": "aggregate3", "stateMutability": "payable", "inputs": [CALL], "outputs": [RESULT]}],
+)
+CHANNEL = [argument("address", "payee"), argument("uint128", "deposit"), argument("uint128", "paid"), argument("uint64", "closingTime"), argument("uint8", "status")]
+views = web3.eth.contract(
+    address=channels.address,
+    abi=[
+        {
+            "type": "function",
+            "name": "getChannel",
+            "stateMutability": "view",
+            "inputs": [argument("address", "client"), argument("uint64", "clientNonce")],
+            "outputs": [{"name": "", "type": "tuple", "components": CHANNEL}],
+        }
+    ],
+)
+nonce = web3.eth.get_transaction(receipt.transactionHash).nonce
+assert views.functions.getChannel(account.address, nonce).call()[1] == 7
+asked = [(views.address, True, views.encode_abi("getChannel", args=[account.address, number])) for number in (nonce, 99)]
+results = aggregator.functions.aggregate3(asked).call()
+assert [success for success, _ in results] == [True, False], results
+missing = Web3.keccak(text="ChannelNotFound(address,uint64)")[:4]
+assert bytes(results[1][1][:4]) == bytes(missing), results
+with web3.batch_requests() as batch:
+    batch.add(views.functions.getChannel(account.address, nonce))
+    batch.add(web3.eth.get_balance(account.address))
+    batch.add(aggregator.functions.aggregate3(asked[:1]))
+    answers = batch.execute()
+assert answers[0][1] == 7 and answers[1] == web3.eth.get_balance(account.address) and answers[2][0][0] is True, answers
+code = {"code": "0x602a5f5260205ff3"}
+assert int.from_bytes(web3.eth.call({"to": payee}, "latest", {payee: code}), "big") == 42
+
 poor = web3.eth.account.create()
 try:
     fields = {"to": payee, "value": 1, "gas": 21_000, "nonce": 0, "chainId": web3.eth.chain_id, "gasPrice": web3.eth.gas_price}

@@ -1,10 +1,13 @@
-//! `eth_call` and `eth_estimateGas`: dry runs of the kernel.
+//! `eth_call` and `eth_estimateGas`: what is asked, and dry runs of the kernel.
+//!
+//! A call goes one of two ways. What a transaction could do (a transfer, a function of a system contract) is a dry run of the kernel, and so are, beside it, the
+//! views of system contracts, without a detour. Everything else is code, which [`evm`](crate::evm) runs.
 //!
 //! Nobody has signed a dry run, so it is made as what the kernel knows for calls without signatures: a forced call. That runs the same plan on the same state as
 //! a signed transaction would, but for a close without the payee, which only a forced call may make; the fee, which a forced call has paid on L1, is reckoned here.
 
-use alloy::rpc::types::TransactionRequest;
-use joule_kernel::{BlockExecutor, NotExecuted, Openings, Outcome};
+use alloy::{primitives::U256, rpc::types::TransactionRequest};
+use joule_kernel::{Abort, BlockExecutor, NotExecuted, Openings, Outcome};
 use joule_protocol::{
     Account, Address, Amount, CallKind, Checkpoint, Hash, Key, Native, Object, PriorityKind, PriorityRequest, Refusal,
     Rejection, SystemContract, gas_of,
@@ -12,13 +15,18 @@ use joule_protocol::{
 };
 use joule_state::{StateTree, Store, TreeOpenings};
 
-use crate::{RpcError, wire::protocol_address};
+use crate::{
+    RpcError,
+    evm::{self, Answer, ChainState, DryAccount, Message, Overrides},
+    wire::{address_of, protocol_address},
+};
 
 /// A call that nobody has signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Call {
     from: Address,
-    to: Address,
+    /// `None` for the creation of a contract.
+    to: Option<Address>,
     value: Amount,
     data: Vec<u8>,
     gas_limit: Option<u64>,
@@ -74,10 +82,9 @@ impl Call {
             .ok_or(Refusal::ValueTooLarge { got: Hash(value.to_be_bytes()) })?;
         let data = request.input.try_into_unique_input();
         let data = data.map_err(|_| RpcError::InvalidParams("input and data differ; send one of them".into()))?;
-        let to = request.to.and_then(|to| to.to().copied()).ok_or(Refusal::ContractCreation)?;
         Ok(Self {
             from: protocol_address(request.from.unwrap_or_default()),
-            to: protocol_address(to),
+            to: request.to.and_then(|to| to.to().copied()).map(protocol_address),
             value,
             data: data.map_or(Vec::new(), |data| data.to_vec()),
             gas_limit: request.gas,
@@ -85,25 +92,85 @@ impl Call {
         })
     }
 
-    /// What the call does; `None` if it carries data to an address without code.
-    fn kind(&self) -> Option<CallKind> {
-        match SystemContract::at(&self.to) {
-            Some(contract) => Some(CallKind::of(contract, &self.data)),
-            None => self.data.is_empty().then_some(CallKind::Transfer),
+    /// What the call does.
+    ///
+    /// # Errors
+    /// `ContractCreation`, and `UnknownContract` if it carries data to an address that is no system contract: what a block here cannot hold.
+    fn kind(&self) -> Result<CallKind, Refusal> {
+        let to = self.to.ok_or(Refusal::ContractCreation)?;
+        match SystemContract::at(&to) {
+            Some(contract) => Ok(CallKind::of(contract, &self.data)),
+            None if self.data.is_empty() => Ok(CallKind::Transfer),
+            None => Err(Refusal::UnknownContract { to }),
         }
     }
 
-    /// Whether it carries data to an address without code: what Ethereum answers with nothing, and what a block here cannot hold.
-    pub(crate) fn is_to_nobody(&self) -> bool {
-        self.kind().is_none()
+    /// Whether only the EVM knows the answer: a constructor, data for an address that is no system contract, or anything for an address that has code in views.
+    pub(crate) fn is_code(&self, overrides: &Overrides) -> bool {
+        let Ok(kind) = self.kind() else { return true };
+        let has_code = |to| to == evm::MULTICALL3 || overrides.has_code(&to);
+        kind == CallKind::Transfer && self.to.map(address_of).is_some_and(has_code)
+    }
+
+    /// The system contract whose view the call names.
+    pub(crate) fn view(&self) -> Option<SystemContract> {
+        let contract = SystemContract::at(&self.to?)?;
+        evm::is_view(contract, &self.data).then_some(contract)
+    }
+
+    /// What a system contract answers to a call of one of its views.
+    ///
+    /// # Errors
+    /// `Rejected` if the view reverts.
+    pub(crate) fn ask(&self, contract: SystemContract, chain: &dyn ChainState) -> Result<Vec<u8>, RpcError> {
+        match evm::answer(contract, &self.data, self.value, chain)? {
+            Answer::Returned(output) => Ok(output),
+            Answer::Reverted(rejection) => Err(RpcError::Rejected(rejection)),
+            Answer::Changes(kind) => Err(RpcError::Internal(format!("{kind:?} was taken for a view"))),
+        }
+    }
+
+    /// The call for the EVM.
+    ///
+    /// # Errors
+    /// `FeeBelowBase`, `InsufficientFunds` for the value; nobody pays for gas.
+    pub(crate) fn message(
+        self,
+        chain: &dyn ChainState,
+        overrides: &Overrides,
+        base_fee: u64,
+    ) -> Result<Message, RpcError> {
+        if let Some(got) = self.fee_max.filter(|&got| got < base_fee.into()) {
+            return Err(Refusal::FeeBelowBase { got, base_fee }.into());
+        }
+        let from = address_of(self.from);
+        let wanted = overrides.account(&from).and_then(|change| change.balance);
+        let have = match wanted {
+            Some(balance) => u128::try_from(balance).unwrap_or(u128::MAX),
+            None => evm::account(chain, &from)?.balance,
+        };
+        afford(have, self.value)?;
+        Ok(Message {
+            from,
+            to: self.to.map(address_of),
+            value: U256::from(self.value),
+            data: self.data.into(),
+            gas: self.gas_limit,
+            gas_price: self.fee_max.map_or(0, |_| base_fee.into()),
+        })
     }
 
     /// Runs the call on a state and returns the gas it costs.
     ///
     /// # Errors
     /// The [`Refusal`] or [`Rejection`](joule_protocol::Rejection) that the signed transaction would meet.
-    pub(crate) fn run<S: Store>(&self, tree: &StateTree<S>, block: &Surroundings) -> Result<u64, RpcError> {
-        let kind = self.kind().ok_or(Refusal::UnknownContract { to: self.to })?;
+    pub(crate) fn run<S: Store>(
+        &self,
+        tree: &StateTree<S>,
+        block: &Surroundings,
+        overridden: &[DryAccount],
+    ) -> Result<u64, RpcError> {
+        let kind = self.kind()?;
         let need = gas_of(kind);
         if let Some(got) = self.gas_limit.filter(|&got| got < need) {
             return Err(Refusal::GasLimitTooLow { got, need }.into());
@@ -116,6 +183,16 @@ impl Call {
         let fee = Amount::from(need) * price;
 
         let mut state = TreeOpenings::new(tree);
+        for wanted in overridden {
+            let slot = state.open(&Key::account(&wanted.address))?;
+            let mut account = match state.object(slot) {
+                Some(Object::Account(account)) => *account,
+                _ => Account::default(),
+            };
+            account.balance = wanted.balance.unwrap_or(account.balance);
+            account.nonce = wanted.nonce.unwrap_or(account.nonce);
+            state.replace(slot, Object::Account(account));
+        }
         let balance = balance(&mut state, &self.from)?;
         if !kind.pays_from_credit() {
             afford(balance, self.value + fee)?;
@@ -123,7 +200,14 @@ impl Call {
         if kind == CallKind::Transfer {
             return Ok(need);
         }
-        match as_signed(kind, self.force(&mut state, block)?) {
+        let outcome = self.force(&mut state, block).map_err(|error| match error {
+            // More money than there is is the caller's idea then, and no broken state.
+            RpcError::Aborted(Abort::MoneyOverflow { what }) if !overridden.is_empty() => {
+                RpcError::InvalidParams(format!("with the overridden balances {what} exceeds what the kernel can hold"))
+            }
+            error => error,
+        });
+        match as_signed(kind, outcome?) {
             Outcome::Rejected(rejection) => {
                 afford(balance, fee)?;
                 Err(RpcError::Rejected(rejection))
@@ -142,7 +226,7 @@ impl Call {
         let request = PriorityRequest {
             kind: PriorityKind::ForcedCall as u8,
             sender: self.from,
-            to: self.to,
+            to: self.to.unwrap_or_default(),
             amount: self.value,
             timestamp: block.parent.timestamp,
             data: self.data[..self.data.len().min(PRIORITY_DATA_BYTES_MAX)].to_vec(),
@@ -186,7 +270,7 @@ fn balance<S: Store>(state: &mut TreeOpenings<'_, S>, address: &Address) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use alloy::primitives::{Bytes, TxKind, U256};
+    use alloy::primitives::{Bytes, TxKind};
     use joule_workload::Chain;
     use proptest::prelude::*;
 
@@ -219,7 +303,7 @@ mod tests {
 
     fn run(request: TransactionRequest) -> Result<u64, RpcError> {
         let (chain, block) = chain();
-        Call::new(request, block.chain_id)?.run(chain.execution.tree(), &block)
+        Call::new(request, block.chain_id)?.run(chain.execution.tree(), &block, &[])
     }
 
     fn refusal(result: Result<u64, RpcError>) -> Refusal {

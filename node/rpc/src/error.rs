@@ -17,6 +17,8 @@ pub mod code {
     pub const REVERTED: i32 = 3;
     /// The transaction was sent and is not in a block yet (EIP-7966); `data` is its hash.
     pub const SYNC_TIMEOUT: i32 = 4;
+    /// The code of a view came to no good end, without a revert: out of gas, an invalid opcode.
+    pub const EXECUTION: i32 = -32000;
     /// The parameters cannot be meant.
     pub const INVALID_PARAMS: i32 = -32602;
     /// Our fault.
@@ -40,6 +42,17 @@ pub enum RpcError {
     /// The kernel would do nothing, for this reason.
     #[error("execution reverted: {0}")]
     Rejected(Rejection),
+    /// The code of a view reverted.
+    #[error("execution reverted{}", .reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+    Reverted {
+        /// What its revert data says, if it is a sentence.
+        reason: Option<String>,
+        /// The revert data.
+        data: Bytes,
+    },
+    /// The code of a view came to no good end, without a revert.
+    #[error("{0}")]
+    Halted(String),
     /// The transaction has not been included in the time the caller gave it.
     #[error("transaction {hash} is in the pool and was not included within {waited_ms} ms")]
     NotYetIncluded {
@@ -145,7 +158,8 @@ impl RpcError {
                 | SubmitError::NonceTooFar { .. }
                 | SubmitError::Unaffordable { .. },
             ) => code::TRANSACTION_REJECTED,
-            Self::Rejected(_) => code::REVERTED,
+            Self::Rejected(_) | Self::Reverted { .. } => code::REVERTED,
+            Self::Halted(_) => code::EXECUTION,
             Self::NotYetIncluded { .. } => code::SYNC_TIMEOUT,
             Self::InvalidParams(_) => code::INVALID_PARAMS,
             Self::UnknownBlock { .. }
@@ -167,6 +181,8 @@ impl RpcError {
                 | SubmitError::Upstream { .. },
             )
             | Self::InvalidParams(_)
+            | Self::Reverted { .. }
+            | Self::Halted(_)
             | Self::LimitExceeded { .. }
             | Self::FilterNotFound { .. } => Fault::Sender,
             Self::Submit(
@@ -215,6 +231,7 @@ impl RpcError {
     fn data(&self) -> Option<Value> {
         match self {
             Self::Rejected(rejection) => Some(json!(Bytes::from(rejection.revert_data::<Native>()))),
+            Self::Reverted { data, .. } => Some(json!(data)),
             Self::Submit(SubmitError::Refused(refusal)) => {
                 Some(json!({ "refusal": name_of(&format!("{refusal:?}")), "refusalCode": refusal.code() }))
             }
@@ -227,6 +244,7 @@ impl RpcError {
             Self::LimitExceeded { limit, .. } => Some(json!({ "limit": hex_quantity(*limit) })),
             Self::Submit(_)
             | Self::InvalidParams(_)
+            | Self::Halted(_)
             | Self::NotFound { .. }
             | Self::FilterNotFound { .. }
             | Self::Unavailable(_)

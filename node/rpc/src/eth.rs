@@ -5,20 +5,22 @@ use std::sync::Arc;
 use alloy::{
     primitives::{Address, B256, Bytes, U64, U256, keccak256},
     rpc::types::{
-        Block, BlockId, BlockNumberOrTag, FeeHistory, Filter, FilterChanges, Index, Log, SyncInfo,
+        Block, BlockId, BlockNumberOrTag, BlockOverrides, FeeHistory, Filter, FilterChanges, Index, Log, SyncInfo,
         SyncStatus as EthSyncStatus, Transaction, TransactionRequest,
         pubsub::{Params, SubscriptionKind},
+        state::StateOverride,
     },
 };
-use joule_protocol::{SystemContract, limits::BLOCK_GAS_MAX};
+use joule_protocol::{Checkpoint, limits::BLOCK_GAS_MAX};
 use joule_storage::View;
 use jsonrpsee::{PendingSubscriptionSink, core::SubscriptionResult, core::async_trait, proc_macros::rpc};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::{
-    Node, RpcError,
+    Limits, Node, RpcError,
     call::{Call, Surroundings},
+    evm::{self, Overrides, Snapshot, ViewBlock},
     filters,
     lookup::{self, Found},
     server::Context,
@@ -26,9 +28,6 @@ use crate::{
     views::{self, BlockView, ReceiptView},
     wire::{address_of, hash_of, protocol_address, protocol_hash},
 };
-
-/// What `eth_getCode` shows of a system contract: one INVALID, so that clients see a contract and nobody mistakes it for the code that runs.
-const SYSTEM_CONTRACT_CODE: &[u8] = &[0xfe];
 
 /// Blocks of one `eth_feeHistory`.
 const FEE_HISTORY_BLOCKS_MAX: u64 = 256;
@@ -117,7 +116,8 @@ pub(crate) trait Eth {
         &self,
         request: TransactionRequest,
         block: Option<BlockId>,
-        overrides: Option<serde_json::Value>,
+        state_overrides: Option<StateOverride>,
+        block_overrides: Option<Box<BlockOverrides>>,
     ) -> Result<Bytes, RpcError>;
 
     #[method(name = "estimateGas")]
@@ -224,6 +224,89 @@ pub(crate) trait Web3 {
     fn sha3(&self, data: Bytes) -> Result<B256, RpcError>;
 }
 
+/// A call, where it is asked, and what the node adds.
+#[derive(Debug)]
+struct Question {
+    call: Call,
+    block: Option<BlockId>,
+    chain_id: u64,
+    /// When a block made now would be.
+    next_timestamp: u64,
+    base_fee: u64,
+}
+
+impl Question {
+    fn new(node: &impl Node, request: TransactionRequest, block: Option<BlockId>) -> Result<Self, RpcError> {
+        let chain_id = node.genesis().chain_id;
+        Ok(Self {
+            call: Call::new(request, chain_id)?,
+            block,
+            chain_id,
+            next_timestamp: node.next_timestamp(),
+            base_fee: node.base_fee(),
+        })
+    }
+
+    /// A call that the kernel knows, or a view of a system contract.
+    fn ask(self, view: &View<'_>, overrides: &Overrides) -> Result<Bytes, RpcError> {
+        let Some(contract) = self.call.view() else {
+            // No function that changes something returns anything.
+            return self.dry_run(view, overrides).map(|_| Bytes::new());
+        };
+        let number = lookup::require(view, self.block)?;
+        self.call.ask(contract, &Snapshot::at(view, number)?).map(Bytes::from)
+    }
+
+    /// The gas of what a transaction would do.
+    fn dry_run(self, view: &View<'_>, overrides: &Overrides) -> Result<u64, RpcError> {
+        let number = lookup::require(view, self.block)?;
+        let state = lookup::state_at(view, number)?;
+        let parent = checkpoint(view, number)?;
+        let timestamp = if number == view.head().block_number { self.next_timestamp } else { parent.timestamp };
+        let timestamp = overrides.time.unwrap_or(timestamp);
+        if timestamp < parent.timestamp {
+            let earliest = parent.timestamp;
+            return Err(RpcError::InvalidParams(format!("time {timestamp} is before {earliest}, that of the block")));
+        }
+        let base_fee = overrides.base_fee.unwrap_or(self.base_fee);
+        let surroundings = Surroundings { chain_id: self.chain_id, parent, timestamp, base_fee };
+        self.call.run(&state, &surroundings, &overrides.dry_accounts()?)
+    }
+
+    /// A call of code. It sees the block that it is asked at, as Ethereum has it, and not the next one.
+    fn run_code(self, view: &View<'_>, overrides: &Overrides, limits: &Limits) -> Result<Bytes, RpcError> {
+        let number = lookup::require(view, self.block)?;
+        let chain = Snapshot::at(view, number)?;
+        let (timestamp, base_fee) = match number == view.head().block_number {
+            // The fee that a transaction sent now would pay: there is no record to read for it.
+            true => (view.head().timestamp, self.base_fee),
+            false => match lookup::block(view, number)? {
+                Some(Found::Block(record)) => (record.header.timestamp, record.header.base_fee),
+                Some(Found::Genesis(checkpoint)) => (checkpoint.timestamp, 0),
+                None => (checkpoint(view, number)?.timestamp, self.base_fee),
+            },
+        };
+        let block = ViewBlock {
+            chain_id: self.chain_id,
+            number,
+            timestamp,
+            base_fee,
+            fee_recipient: address_of(view.genesis().fee_recipient),
+            gas_limit: BLOCK_GAS_MAX,
+        };
+        let message = self.call.message(&chain, overrides, overrides.base_fee.unwrap_or(base_fee))?;
+        evm::run(&chain, &block, overrides, message, limits)
+    }
+}
+
+/// The checkpoint of a block whose state is there.
+fn checkpoint(view: &View<'_>, number: u64) -> Result<Checkpoint, RpcError> {
+    if number == view.head().block_number {
+        return Ok(*view.head());
+    }
+    view.checkpoint(number)?.ok_or_else(|| RpcError::Internal(format!("block {number} has no checkpoint")))
+}
+
 pub(crate) struct Eth<N>(pub(crate) Arc<Context<N>>);
 
 impl<N: Node> Eth<N> {
@@ -254,35 +337,6 @@ impl<N: Node> Eth<N> {
                 Some(Found::Genesis(_)) => Ok(empty()),
                 Some(Found::Block(record)) => ask(&BlockView::new(&record)),
             }
-        });
-        answer.await
-    }
-
-    async fn run(
-        &self,
-        request: TransactionRequest,
-        block: Option<BlockId>,
-        overrides: Option<serde_json::Value>,
-        is_estimate: bool,
-    ) -> Result<u64, RpcError> {
-        if overrides.is_some_and(|overrides| !overrides.is_null()) {
-            return Err(RpcError::InvalidParams("state overrides are not offered".into()));
-        }
-        let genesis = self.0.node().genesis();
-        let chain_id = genesis.chain_id;
-        let call = Call::new(request, chain_id)?;
-        if call.is_to_nobody() && !is_estimate {
-            return Ok(0);
-        }
-        let (timestamp, base_fee) = (self.0.node().next_timestamp(), self.0.node().base_fee());
-        let answer = self.0.read(move |view| {
-            let number = lookup::require(view, block)?;
-            let is_head = number == view.head().block_number;
-            let state = lookup::state_at(view, number)?;
-            let unknown = || RpcError::Internal(format!("block {number} has no checkpoint"));
-            let parent = if is_head { *view.head() } else { view.checkpoint(number)?.ok_or_else(unknown)? };
-            let timestamp = if is_head { timestamp } else { parent.timestamp };
-            call.run(&state, &Surroundings { chain_id, parent, timestamp, base_fee })
         });
         answer.await
     }
@@ -364,10 +418,7 @@ impl<N: Node> EthServer for Eth<N> {
 
     async fn get_code(&self, address: Address, block: Option<BlockId>) -> Result<Bytes, RpcError> {
         self.0.read(move |view| lookup::require(view, block)).await?;
-        Ok(match SystemContract::at(&protocol_address(address)) {
-            Some(_) => Bytes::from_static(SYSTEM_CONTRACT_CODE),
-            None => Bytes::new(),
-        })
+        Ok(evm::code_at(&address))
     }
 
     async fn get_storage_at(&self, _: Address, _: U256, block: Option<BlockId>) -> Result<B256, RpcError> {
@@ -412,10 +463,16 @@ impl<N: Node> EthServer for Eth<N> {
         &self,
         request: TransactionRequest,
         block: Option<BlockId>,
-        overrides: Option<serde_json::Value>,
+        state_overrides: Option<StateOverride>,
+        block_overrides: Option<Box<BlockOverrides>>,
     ) -> Result<Bytes, RpcError> {
-        // No function of a system contract returns anything.
-        self.run(request, block, overrides, false).await.map(|_| Bytes::new())
+        let overrides = Overrides::new(state_overrides, block_overrides.map(|overrides| *overrides))?;
+        let question = Question::new(self.0.node(), request, block)?;
+        if !question.call.is_code(&overrides) {
+            return self.0.read(move |view| question.ask(view, &overrides)).await;
+        }
+        let limits = self.0.limits;
+        self.0.run_view(move |view| question.run_code(view, &overrides, &limits)).await
     }
 
     async fn estimate_gas(
@@ -424,7 +481,11 @@ impl<N: Node> EthServer for Eth<N> {
         block: Option<BlockId>,
         overrides: Option<serde_json::Value>,
     ) -> Result<U256, RpcError> {
-        self.run(request, block, overrides, true).await.map(U256::from)
+        if overrides.is_some_and(|overrides| !overrides.is_null()) {
+            return Err(RpcError::InvalidParams("eth_estimateGas takes no overrides; eth_call does".into()));
+        }
+        let question = Question::new(self.0.node(), request, block)?;
+        self.0.read(move |view| question.dry_run(view, &Overrides::default())).await.map(U256::from)
     }
 
     async fn get_block_by_number(

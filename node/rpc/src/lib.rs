@@ -18,6 +18,8 @@ mod error;
 #[cfg(feature = "server")]
 mod eth;
 #[cfg(feature = "server")]
+mod evm;
+#[cfg(feature = "server")]
 mod filters;
 #[cfg(feature = "server")]
 mod joule;

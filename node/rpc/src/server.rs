@@ -15,7 +15,10 @@ use jsonrpsee::{
     types::SubscriptionId,
 };
 use thiserror::Error;
-use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+};
 use tower_http::cors::{Any, CorsLayer};
 
 use crate::{
@@ -47,6 +50,16 @@ pub struct Limits {
     pub reads_max: usize,
     /// Milliseconds that `eth_sendRawTransactionSync` waits at most.
     pub sync_wait_ms_max: u64,
+    /// Views that run code at a time; further ones wait, for as long as one may take.
+    pub views_max: usize,
+    /// Gas of a view.
+    pub view_gas_max: u64,
+    /// Milliseconds of a view. 30 million gas of plain instructions take a tenth of a second.
+    pub view_ms_max: u64,
+    /// Bytes of memory that the frames of a view hold together. One frame gets 4 MiB for 30 million gas.
+    pub view_memory_bytes_max: usize,
+    /// Bytes that a view returns or reverts with.
+    pub view_output_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -61,6 +74,11 @@ impl Default for Limits {
             filter_idle_seconds_max: 300,
             reads_max: 32,
             sync_wait_ms_max: 30_000,
+            views_max: 4,
+            view_gas_max: 30_000_000,
+            view_ms_max: 5_000,
+            view_memory_bytes_max: 64 << 20,
+            view_output_bytes_max: 2 << 20,
         }
     }
 }
@@ -72,7 +90,8 @@ pub(crate) struct Context<N> {
     pub(crate) limits: Limits,
     pub(crate) hub: Hub,
     filters: Mutex<FilterTable>,
-    reads: Semaphore,
+    reads: Arc<Semaphore>,
+    views: Arc<Semaphore>,
     started: Instant,
 }
 
@@ -83,7 +102,8 @@ impl<N: Node> Context<N> {
             node,
             hub: Hub::new(),
             filters: Mutex::new(FilterTable::new(limits.filters_max, idle_max)),
-            reads: Semaphore::new(limits.reads_max),
+            reads: Arc::new(Semaphore::new(limits.reads_max)),
+            views: Arc::new(Semaphore::new(limits.views_max)),
             started: Instant::now(),
             limits,
         }
@@ -113,11 +133,36 @@ impl<N: Node> Context<N> {
         &self,
         question: impl FnOnce(&View<'_>) -> Result<T, RpcError> + Send + 'static,
     ) -> Result<T, RpcError> {
-        let permit = self.reads.acquire().await;
-        let _permit = permit.map_err(|_| RpcError::Unavailable("is stopping"))?;
+        let permit = self.reads.clone().acquire_owned().await;
+        self.ask(permit.map_err(|_| RpcError::Unavailable("is stopping"))?, question).await
+    }
+
+    /// As [`Context::read`], for questions that run code. They have places of their own, so that nobody's long views keep others from reading.
+    pub(crate) async fn run_view<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&View<'_>) -> Result<T, RpcError> + Send + 'static,
+    ) -> Result<T, RpcError> {
+        let patience = Duration::from_millis(self.limits.view_ms_max);
+        let limit = self.limits.views_max as u64;
+        let permit = tokio::time::timeout(patience, self.views.clone().acquire_owned()).await.map_err(|_| {
+            RpcError::LimitExceeded { what: "views at a time", got: limit + 1, limit, advice: "; try again" }
+        })?;
+        self.ask(permit.map_err(|_| RpcError::Unavailable("is stopping"))?, question).await
+    }
+
+    /// The permit goes with the work and not with who waits for it: a client that hangs up does not make room for another while its question still runs.
+    async fn ask<T: Send + 'static>(
+        &self,
+        permit: OwnedSemaphorePermit,
+        question: impl FnOnce(&View<'_>) -> Result<T, RpcError> + Send + 'static,
+    ) -> Result<T, RpcError> {
         let database = self.node.database().clone();
-        let answer = tokio::task::spawn_blocking(move || question(&database.view()?)).await;
-        answer.map_err(|error| RpcError::Internal(format!("a database read did not end: {error}")))?
+        let answer = tokio::task::spawn_blocking(move || {
+            let answer = question(&database.view()?);
+            drop(permit);
+            answer
+        });
+        answer.await.map_err(|error| RpcError::Internal(format!("a database read did not end: {error}")))?
     }
 }
 

@@ -6,6 +6,7 @@ use joule_committee_client::{Endpoint, GatherTiming};
 use joule_p2p::Multiaddr;
 use joule_protocol::{Address, Genesis, Hash};
 use joule_prover_network::Prices;
+use joule_rpc::Limits;
 use joule_sequencer::{BatchLimits, PoolLimits, SequencerConfig};
 use joule_settlement::Policy;
 
@@ -79,6 +80,19 @@ impl Config {
     /// `Unusable`.
     pub fn rollup(&self) -> Result<Address, ConfigError> {
         Ok(Address(hexadecimal("l1.rollup", &self.l1.rollup)?))
+    }
+
+    /// What JSON-RPC may be asked for.
+    ///
+    /// # Errors
+    /// `Unusable` for views too small to begin, or so large that four of them bind four cores until their time is up.
+    pub fn rpc_limits(&self) -> Result<Limits, ConfigError> {
+        let view_gas_max = self.rpc.view_gas_max;
+        if !(21_000..=1_000_000_000).contains(&view_gas_max) {
+            let (key, got) = ("rpc.view_gas_max", view_gas_max.to_string());
+            return Err(ConfigError::Unusable { key, got, reason: "it must be from 21000 to 1000000000" });
+        }
+        Ok(Limits { connections_max: self.rpc.connections_max, view_gas_max, ..Limits::default() })
     }
 
     /// What the core is told.

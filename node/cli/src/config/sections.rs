@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use joule_protocol::{Address, Hash};
+use joule_rpc::Limits;
 use joule_sequencer::PoolLimits;
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +83,8 @@ pub struct RpcConfig {
     pub address: SocketAddr,
     /// Connections at a time.
     pub connections_max: u32,
+    /// Gas of an `eth_call` that runs code, such as Multicall3.
+    pub view_gas_max: u64,
 }
 
 /// Metrics, health, drain.
@@ -304,7 +307,11 @@ impl Default for Config {
                 timestamp: 0,
                 salt: Hash::ZERO.to_string(),
             },
-            rpc: RpcConfig { address: SocketAddr::from(([127, 0, 0, 1], 8_545)), connections_max: 1_024 },
+            rpc: RpcConfig {
+                address: SocketAddr::from(([127, 0, 0, 1], 8_545)),
+                connections_max: 1_024,
+                view_gas_max: Limits::default().view_gas_max,
+            },
             operations: OperationsConfig { address: SocketAddr::from(([127, 0, 0, 1], 9_100)) },
             sequencer: BlocksConfig {
                 key_file: "sequencer.key".into(),

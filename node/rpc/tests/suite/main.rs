@@ -2,6 +2,7 @@
 
 mod clients;
 mod compat;
+mod evm;
 mod joule;
 mod malformed;
 mod protocol;
