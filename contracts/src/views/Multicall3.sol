@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-pragma solidity ^0.8.28;
+pragma solidity 0.8.37;
 
 /// @title Many calls as one `eth_call`, behind the interface that clients know as Multicall3.
 /// @notice L2 has no contracts but its own. Nodes run this code, at 0xcA11bde05977b3631167028862bE2a173976CA11, in `eth_call` and
@@ -31,10 +31,10 @@ contract Multicall3 {
     /// @notice A call failed whose failure was not allowed.
     /// @param index Its place in the list.
     /// @param returnData What it reverted with.
-    error CallFailed(uint256 index, bytes returnData);
+    error Multicall3_CallFailed(uint256 index, bytes returnData);
 
     /// @notice The values of the calls are not, together, what was sent.
-    error WrongValue(uint256 expected, uint256 got);
+    error Multicall3_WrongValue(uint256 expected, uint256 got);
 
     /// @notice All calls or none.
     function aggregate(Call[] calldata calls)
@@ -95,7 +95,7 @@ contract Multicall3 {
             total += calls[i].value;
             returnData[i] = _run(i, calls[i].target, calls[i].value, calls[i].callData, calls[i].allowFailure);
         }
-        if (total != msg.value) revert WrongValue(total, msg.value);
+        if (total != msg.value) revert Multicall3_WrongValue(total, msg.value);
     }
 
     /// @notice The hash of one of the last 256 blocks; zero for others.
@@ -160,7 +160,7 @@ contract Multicall3 {
         internal
         returns (Result memory result)
     {
-        (result.success, result.returnData) = target.call{value: value}(data);
-        if (!result.success && !allowFailure) revert CallFailed(index, result.returnData);
+        (result.success, result.returnData) = target.call{ value: value }(data);
+        if (!result.success && !allowFailure) revert Multicall3_CallFailed(index, result.returnData);
     }
 }

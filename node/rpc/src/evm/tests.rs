@@ -207,7 +207,7 @@ fn a_multicall_asks_system_contracts_and_says_what_failed() {
         Multicall3::aggregateCall { calls: vec![Multicall3::Call { target: JOBS, callData: missing.into() }] };
     let asked = message(Some(MULTICALL3), all_or_none.abi_encode());
     let data = reverted(run(&chain(), &BLOCK, &Overrides::default(), asked, &Limits::default()));
-    let failed = Multicall3::CallFailed::abi_decode(&data).expect("the contract's error");
+    let failed = Multicall3::Multicall3_CallFailed::abi_decode(&data).expect("the contract's error");
     assert_eq!((failed.index, failed.returnData.to_vec()), (U256::ZERO, expected.revert_data::<Native>()));
 }
 
