@@ -80,9 +80,7 @@ fn main() -> anyhow::Result<()> {
         Command::Bench(bench) => !matches!(bench, bench::Bench::Network(_)),
         _ => false,
     };
-    if proves_here
-        && let Err(error) = restart_keeping_memory()
-    {
+    if proves_here && let Err(error) = restart_keeping_memory() {
         tracing::warn!(%error, "this process does not keep its memory: proving is slower");
     }
     match command {
