@@ -113,9 +113,11 @@ const [direct, gathered] = await Promise.all([gathering.readContract(many[0]), g
 assert.deepEqual([direct, gathered], [channel.result, numbers.result]);
 assert.ok((await client.getCode({ address: chain.contracts.multicall3.address })).length > 2_000);
 
-// Code that the caller brings: as a constructor that runs it, over an account of his, and with storage.
+// Code that the caller brings: created for the call, run as a constructor, over an account of his, and with storage.
 const fortyTwo = "0x602a5f5260205ff3";
-assert.equal((await client.call({ code: fortyTwo, data: "0x00" })).data, pad(toHex(42)));
+const creation = `0x67${fortyTwo.slice(2)}5f5260086018f3`;
+assert.equal((await client.call({ code: creation, data: "0x00" })).data, pad(toHex(42)));
+assert.equal((await client.call({ data: fortyTwo })).data, pad(toHex(42)));
 const nowhere = "0x00000000000000000000000000000000000c0de0";
 const ofSlot = "0x5f545f5260205ff3";
 const stateDiff = [{ slot: pad("0x00"), value: pad("0x07") }];

@@ -493,6 +493,18 @@ proptest! {
         );
     }
 
+    #[test]
+    fn any_input_of_a_precompile_comes_to_an_end(
+        number in 0..0x12_u8,
+        data in prop::collection::vec(prop_oneof![3 => Just(0_u8), 1 => any::<u8>()], 0..1_500),
+    ) {
+        // The last one is that of P-256 (EIP-7951), at 0x100.
+        let precompile = if number == 0 { Address::from_word(U256::from(0x100).into()) } else { Address::with_last_byte(number) };
+        let limits = Limits { view_gas_max: 1_000_000, ..Limits::default() };
+        let result = run(&chain(), &BLOCK, &Overrides::default(), message(Some(precompile), data), &limits);
+        prop_assert!(matches!(result, Ok(_) | Err(RpcError::Halted(_) | RpcError::LimitExceeded { .. })), "{result:?}");
+    }
+
     /// Random bytes rarely get far. These are instructions with operands that lead somewhere.
     #[test]
     fn any_plausible_code_comes_to_an_end(
