@@ -50,7 +50,7 @@ pub struct Limits {
     pub reads_max: usize,
     /// Milliseconds that `eth_sendRawTransactionSync` waits at most.
     pub sync_wait_ms_max: u64,
-    /// Views that run code at a time; further ones wait, for as long as one may take.
+    /// Views that run code at a time; further ones wait, for as long as one may take. By default half of the cores, so that strangers' code leaves the others to blocks.
     pub views_max: usize,
     /// Gas of a view.
     pub view_gas_max: u64,
@@ -74,7 +74,7 @@ impl Default for Limits {
             filter_idle_seconds_max: 300,
             reads_max: 32,
             sync_wait_ms_max: 30_000,
-            views_max: 4,
+            views_max: std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)),
             view_gas_max: 30_000_000,
             view_ms_max: 5_000,
             view_memory_bytes_max: 64 << 20,

@@ -85,7 +85,7 @@ impl Config {
     /// What JSON-RPC may be asked for.
     ///
     /// # Errors
-    /// `Unusable` for views too small to begin, or so large that four of them bind four cores until their time is up.
+    /// `Unusable` for views too small to begin, or so large that only the clock ends them.
     pub fn rpc_limits(&self) -> Result<Limits, ConfigError> {
         let view_gas_max = self.rpc.view_gas_max;
         if !(21_000..=1_000_000_000).contains(&view_gas_max) {
