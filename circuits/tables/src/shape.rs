@@ -81,7 +81,7 @@ impl Shape {
             (Self::Small, Keccak | Transfer) => 13,
             (Self::Small, Permutation | Sponge | Tree | Quotient | Output) => 13,
 
-            // Fitted to 64 mixed payments and no more: the cpu's height is what counts most, and the large one would be half empty.
+            // Mixed payments fill cpu, bitwise and curve at some 82, all at once: the large shape's cpu, which counts most, would stand half empty.
             (Self::Medium, Cpu) => 19,
             (Self::Medium, Bitwise | Narrow | Product | Curve) => 16,
             // Payments share what they open and write, and take half of the rows that one sort of call alone does.
@@ -89,9 +89,9 @@ impl Shape {
             (Self::Medium, Permutation | Sponge | Tree | Quotient | Output) => 13,
 
             // A block can be as full as its limits allow, and must have a proof: one full of the worst calls of each kind (`joule_workload::Extreme`)
-            // fits. Measured at 120 transfers' gas: cpu 945,000, bitwise 97,000, narrow 86,000, product 95,000, memory 39,000, transfer 28,500,
-            // permutation 23,500, sponge 8,500, tree 12,200, keccak 560 permutations, quotient 0. Mixed payments share their objects and need a quarter of
-            // the rows that updates of the tree do.
+            // fits. Measured at 120 transfers' gas: cpu 667,000, bitwise 86,000, narrow 41,000, product 71,000, memory 39,000, transfer 27,500,
+            // permutation 23,000, sponge 8,500, tree 12,000, keccak 560 permutations, quotient 0 (`joule-prover trace --extremes`). Mixed payments share
+            // their objects and need a quarter of the rows that updates of the tree do.
             (Self::Large, Cpu) => 20,
             (Self::Large, Bitwise | Narrow | Product) => 17,
             // 115 signatures, which bounds a block's gas to as many transfers.
