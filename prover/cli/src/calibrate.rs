@@ -13,14 +13,17 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use joule_machine::kernel_image;
-use joule_prover_engine::{CircuitVerifier, Verifier as _};
+use joule_protocol::Digest;
+use joule_prover_engine::{CircuitVerifier, SegmentInput, Verifier as _};
 use joule_prover_network::{ArtefactId, ChildLabour, Labour as _, PlannedSegment, Task, TaskKind, plan};
 use joule_tables::shape::Shape;
+use joule_workload::Extreme;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     machine::{cores, memory_peak_of},
     options::{CacheOption, FolderOption, Profile, ProofsOption},
+    sample::FullBlock,
     settlement::batch,
     worker::{IDLE_DEFAULT_SECONDS, child},
 };
@@ -58,13 +61,14 @@ impl ShapeChoice {
         }
     }
 
-    /// Payments of a sample that needs this shape.
-    const fn payments(self) -> u32 {
+    /// Segments of which one needs this shape.
+    fn sample(self) -> anyhow::Result<Vec<SegmentInput>> {
+        let payments = |count| Ok(batch(count, None, 4, 1)?.0);
         match self {
-            Self::Small => 2,
-            Self::Medium => 40,
-            // More than the medium shape holds, fewer than the signatures that the large one does.
-            Self::Large => 80,
+            Self::Small => payments(2),
+            Self::Medium => payments(40),
+            // Payments are cut for less; a full block is what it is there for.
+            Self::Large => Ok(vec![FullBlock::new(Extreme::Settlements)?.witness]),
         }
     }
 }
@@ -216,8 +220,11 @@ pub(crate) fn measure(
 
 /// A segment of sample payments that needs this shape.
 fn sample(verifier: &CircuitVerifier, shape: ShapeChoice) -> anyhow::Result<PlannedSegment> {
-    let (inputs, _) = batch(shape.payments(), None, 4, 1)?;
-    let planned = plan(kernel_image(), verifier.program(), &Shape::ALL, &inputs)?;
+    sample_of(verifier.program(), shape)
+}
+
+fn sample_of(program: Digest, shape: ShapeChoice) -> anyhow::Result<PlannedSegment> {
+    let planned = plan(kernel_image(), program, &Shape::ALL, &shape.sample()?)?;
     let found = planned.into_iter().find(|segment| segment.shape == shape.number());
     found.with_context(|| format!("the sample has no {shape:?} segment"))
 }
@@ -253,4 +260,18 @@ fn done(
     ensure!(milliseconds > 0, "a {} in no time", task.kind);
     eprintln!("{} (shape {}): {:.1} s", task.kind, task.shape, f64::from(milliseconds) / 1e3);
     Ok((result, milliseconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shape_has_a_sample() {
+        for (shape, position) in ShapeChoice::ALL.into_iter().zip(0..) {
+            let segment = sample_of(Digest::default(), shape).unwrap();
+            assert_eq!((segment.shape, shape.number()), (position, position));
+            assert_eq!(Shape::ALL[usize::from(position)].as_str(), shape.name());
+        }
+    }
 }

@@ -9,7 +9,7 @@ use joule_protocol::{Checkpoint, Digest, Native};
 use joule_prover_engine::{Block, Cutter};
 use joule_state::{BlockItems, MemoryStore, StateTree, witness_block, witness_segment};
 use joule_tables::shape::Shape;
-use joule_workload::{Chain, GENESIS_SECONDS, Payments, Population, payments};
+use joule_workload::{Chain, Extreme, GENESIS_SECONDS, Payments, Population, payments};
 
 /// Wei for a unit of gas.
 pub(crate) const BASE_FEE: u64 = 100;
@@ -102,6 +102,39 @@ impl Sample {
         let committed = outcome.committed.context("the image commits nothing")?;
         ensure!(committed[..] == expected, "image and native kernel disagree: {committed:x?}, not {expected:x?}");
         Ok(())
+    }
+}
+
+/// A block as full of one sort of call as its limits allow, at its worst.
+pub(crate) struct FullBlock {
+    /// What proves it.
+    pub(crate) witness: Witness,
+    /// Priority requests in it.
+    pub(crate) requests: usize,
+    /// Transactions in it.
+    pub(crate) transactions: usize,
+    /// Bytes of its data.
+    pub(crate) chunk_bytes: usize,
+}
+
+impl FullBlock {
+    pub(crate) fn new(extreme: Extreme) -> anyhow::Result<Self> {
+        let mut chain = Chain::new(Chain::test_genesis());
+        let now = GENESIS_SECONDS + 60;
+        let blocks = extreme.blocks(1, &chain.genesis, now, BASE_FEE);
+        for offer in &blocks.setup {
+            chain.block(now, BASE_FEE, &offer.requests, &offer.transactions).context("a block before the full one")?;
+        }
+        let (from, mut tree) = (*chain.execution.checkpoint(), chain.execution.tree().clone());
+        let full = &blocks.full;
+        let block = chain
+            .block(blocks.full_timestamp, BASE_FEE, &full.requests, &full.transactions)
+            .context("the full block")?;
+        let (requests, transactions) = (block.items.requests.len(), block.items.transactions.len());
+        let chunk_bytes = block.sealed.block.chunk.bytes().len();
+        let (witness, _) = witness_segment(&mut tree, chain.genesis.chain_id, &from, &[block.items])
+            .context("witnessing the full block")?;
+        Ok(Self { witness: machine_witness(witness), requests, transactions, chunk_bytes })
     }
 }
 

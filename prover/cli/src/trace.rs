@@ -5,12 +5,11 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Instant};
 use anyhow::{Context, ensure};
 use joule_machine::{Cost, Limits, Profile, Witness, kernel_image, profile_calls, record, run as run_image};
 use joule_protocol::gas_of;
-use joule_state::witness_segment;
 use joule_tables::{rows::RowCounts, shape::Shape};
-use joule_workload::{Chain, Extreme, GENESIS_SECONDS};
+use joule_workload::Extreme;
 use serde::Serialize;
 
-use crate::sample::{BASE_FEE, Sample, machine_witness};
+use crate::sample::{FullBlock, Sample};
 
 /// The routine of the image that is one transaction.
 const TRANSACTION_ROUTINE: &str = "joule_kernel::transaction::execute";
@@ -90,27 +89,14 @@ struct ExtremeReport {
 fn extremes(json: bool) -> anyhow::Result<()> {
     let mut reports = Vec::new();
     for extreme in Extreme::ALL {
-        let mut chain = Chain::new(Chain::test_genesis());
-        let now = GENESIS_SECONDS + 60;
-        let blocks = extreme.blocks(1, &chain.genesis, now, BASE_FEE);
-        for offer in &blocks.setup {
-            chain.block(now, BASE_FEE, &offer.requests, &offer.transactions).context("a block before the full one")?;
-        }
-        let (from, mut tree) = (*chain.execution.checkpoint(), chain.execution.tree().clone());
-        let full = &blocks.full;
-        let block = chain
-            .block(blocks.full_timestamp, BASE_FEE, &full.requests, &full.transactions)
-            .context("the full block")?;
-        let (requests, transactions) = (block.items.requests.len(), block.items.transactions.len());
-        let (witness, _) = witness_segment(&mut tree, chain.genesis.chain_id, &from, &[block.items])
-            .context("witnessing the full block")?;
+        let FullBlock { witness, requests, transactions, chunk_bytes } = FullBlock::new(extreme)?;
         reports.push(ExtremeReport {
             block: format!("{extreme:?}"),
             gas_per_call: gas_of(extreme.kind()),
             requests,
             transactions,
-            chunk_bytes: block.sealed.block.chunk.bytes().len(),
-            fit: Fit::of(&machine_witness(witness))?,
+            chunk_bytes,
+            fit: Fit::of(&witness)?,
         });
     }
     if json {
