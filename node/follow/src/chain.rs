@@ -351,11 +351,11 @@ impl Chain {
         Ok(self.undo(keep)?)
     }
 
-    /// Brings batches in step with L1: those that it dropped are forgotten, those whose blocks are here and lead to its checkpoint are noted with their stage. Says what is missing.
+    /// Brings batches in step with L1: those that it dropped are forgotten, those up to `certified` whose blocks are here and lead to its checkpoint are noted with their stage. Says what is missing of those.
     ///
     /// # Errors
     /// `Halted` where L1 contradicts what can no longer be undone.
-    pub fn follow(&mut self, l1: &L1View) -> Result<Need, ChainError> {
+    pub fn follow(&mut self, l1: &L1View, certified: u64) -> Result<Need, ChainError> {
         self.check_running()?;
         self.forget_dropped(l1)?;
         let (mut number, mut parent) = {
@@ -370,7 +370,7 @@ impl Chain {
             }
         };
         let mut need = Need::Nothing;
-        while let Some(batch) = l1.batch(number) {
+        while let Some(batch) = l1.batch(number).filter(|_| number <= certified) {
             let end = batch.checkpoint.block_number;
             let here = self.database.view()?.checkpoint(end)?;
             match here {

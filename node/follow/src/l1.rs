@@ -57,15 +57,6 @@ impl L1View {
         self.batches.iter().take_while(|batch| batch.stage == StageOnL1::Executed).count() as u64
     }
 
-    /// L1 as if it had no batches after this one.
-    #[must_use]
-    pub fn up_to(&self, number: u64) -> Self {
-        let kept = usize::try_from(number).unwrap_or(usize::MAX).min(self.batches.len());
-        let batches =
-            if kept == self.batches.len() { self.batches.clone() } else { Arc::new(self.batches[..kept].to_vec()) };
-        Self { batches, ..self.clone() }
-    }
-
     /// A batch by its number.
     pub fn batch(&self, number: u64) -> Option<&BatchOnL1> {
         self.batches.get(usize::try_from(number.checked_sub(1)?).ok()?)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, B256};
 use joule_committee_client::checkpoint_hash;
-use joule_follow::{Applied, BlockRefused, Chain, ChainError, Change, Halt, Need, SignedBlock, l1::L1View};
+use joule_follow::{Applied, BlockRefused, Chain, ChainError, Change, Halt, Hold, Need, SignedBlock, l1::L1View};
 use joule_kernel::{address_of, sign};
 use joule_l1::{AvailableAt, BatchOnL1, StageOnL1};
 use joule_protocol::{Checkpoint, Hash, Native};
@@ -158,6 +158,37 @@ fn a_block_waits_for_the_requests_that_l1_has_not_shown_here() {
 }
 
 #[test]
+fn while_it_waits_no_block_is_taken_and_nothing_is_forgotten() {
+    let world = sequenced();
+    let (mut chain, _folder) = world.follower();
+    for number in 1..=3 {
+        assert_eq!(chain.apply(&world.block(number)).expect("judged"), Applied::Taken);
+    }
+    let l1 = world.l1(&[1, 2, 4], StageOnL1::Committed);
+    let noted =
+        |chain: &Chain| chain.database().view().expect("a view").last_batch().expect("reads").map(|last| last.number);
+    assert_eq!(chain.follow(&l1, 1).expect("judged"), Need::Nothing, "of what is certified nothing is missing");
+    assert_eq!(noted(&chain), Some(1));
+    assert_eq!(chain.follow(&l1, 2).expect("judged"), Need::Nothing);
+    // Fewer are certified than were before: they are checked again after a start, and L1 has dropped none.
+    for certified in [0, 1] {
+        assert_eq!(chain.follow(&l1, certified).expect("judged"), Need::Nothing);
+        assert_eq!(noted(&chain), Some(2));
+    }
+    let hold = Hold::NoCertificate { batch: 3, reason: "nobody shows it".to_owned() };
+    chain.hold(Some(hold.clone()));
+    assert!(matches!(chain.apply(&world.block(4)), Err(ChainError::Held(held)) if *held == hold));
+    assert_eq!((chain.head(), chain.held()), (3, Some(&hold)));
+    // What L1 drops is dropped meanwhile, too.
+    assert_eq!(chain.follow(&world.l1(&[1], StageOnL1::Committed), 1).expect("judged"), Need::Nothing);
+    assert_eq!(noted(&chain), Some(1));
+    chain.hold(None);
+    assert_eq!(chain.apply(&world.block(4)).expect("judged"), Applied::Taken);
+    assert_eq!(chain.follow(&l1, 3).expect("judged"), Need::Nothing);
+    assert_eq!(noted(&chain), Some(3));
+}
+
+#[test]
 fn a_wrong_root_is_never_followed() {
     let world = sequenced();
     // The sequencer signs a header that its items do not lead to.
@@ -224,15 +255,15 @@ fn batches_follow_l1_forwards_and_back() {
         chain.apply(&world.block(number)).expect("taken");
     }
     let committed = world.l1(&[2, 4], StageOnL1::Committed);
-    assert_eq!(chain.follow(&committed).expect("follows"), Need::Blocks { number: 2 });
+    assert_eq!(chain.follow(&committed, u64::MAX).expect("follows"), Need::Blocks { number: 2 });
     assert_eq!(chain.database().view().expect("a view").last_batch().expect("reads").expect("noted").number, 1);
     chain.apply(&world.block(4)).expect("taken");
-    assert_eq!(chain.follow(&committed).expect("follows"), Need::Nothing);
+    assert_eq!(chain.follow(&committed, u64::MAX).expect("follows"), Need::Nothing);
     // Dropped: the blocks stay, and are noted again when they are committed again.
-    assert_eq!(chain.follow(&world.l1(&[2], StageOnL1::Committed)).expect("follows"), Need::Nothing);
+    assert_eq!(chain.follow(&world.l1(&[2], StageOnL1::Committed), u64::MAX).expect("follows"), Need::Nothing);
     assert_eq!(chain.database().view().expect("a view").last_batch().expect("reads").expect("noted").number, 1);
     assert_eq!(chain.head(), 4);
-    assert_eq!(chain.follow(&world.l1(&[2, 4], StageOnL1::Executed)).expect("follows"), Need::Nothing);
+    assert_eq!(chain.follow(&world.l1(&[2, 4], StageOnL1::Executed), u64::MAX).expect("follows"), Need::Nothing);
     let view = chain.database().view().expect("a view");
     assert_eq!(view.executed_batch().expect("reads").expect("noted").stage, Stage::Executed);
     assert_eq!(view.floor(), &world.checkpoint(4), "earlier states are dropped");
@@ -240,7 +271,7 @@ fn batches_follow_l1_forwards_and_back() {
     // L1 cannot have another batch in that place.
     let mut other = (*world.l1(&[2, 4], StageOnL1::Executed).batches).clone();
     other[1].checkpoint.timestamp += 1;
-    let halted = chain.follow(&view_of(other));
+    let halted = chain.follow(&view_of(other), u64::MAX);
     assert!(matches!(halted, Err(ChainError::Halted(halt)) if matches!(*halt, Halt::Pruned { batch: 2, .. })));
 }
 
@@ -254,7 +285,7 @@ fn a_batch_that_contradicts_is_judged_by_its_data() {
     let mut other = (*world.l1(&[3], StageOnL1::Committed).batches).clone();
     other[0].checkpoint.state_root = world.record(1).header.state_root;
     let l1 = view_of(other);
-    assert_eq!(chain.follow(&l1).expect("follows"), Need::Contradiction { number: 1 });
+    assert_eq!(chain.follow(&l1, u64::MAX).expect("follows"), Need::Contradiction { number: 1 });
     let chunks: Vec<_> = (1..=3).map(|number| world.record(number).chunk).collect();
     assert_eq!(chain.compare(&l1, 1, &chunks).expect("compared"), None, "the data is what is here");
 

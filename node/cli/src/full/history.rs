@@ -80,8 +80,11 @@ async fn fetch(database: &Database, source: &Source, l1: &Arc<L1View>) -> Result
     let wanted = first_block(database).map_err(joule_follow::ChainError::from)?;
     loop {
         let view = l1.clone();
-        let (need, head) =
-            scratch.with(move |chain| Ok::<_, joule_follow::ChainError>((chain.follow(&view)?, chain.head()))).await?;
+        let (need, head) = scratch
+            .with(move |chain| {
+                Ok::<_, joule_follow::ChainError>((chain.follow(&view, view.committed())?, chain.head()))
+            })
+            .await?;
         if head + 1 >= wanted {
             break;
         }

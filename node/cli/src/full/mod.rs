@@ -96,8 +96,6 @@ pub struct FullNode {
     began: u64,
     /// The highest number of a block that the sequencer signed.
     highest: Arc<AtomicU64>,
-    /// The last block that L1 has committed.
-    committed_block: Arc<AtomicU64>,
     /// Why it is behind, if it cannot help it.
     stuck: Arc<Mutex<Option<String>>>,
     failed: Arc<OnceLock<String>>,
@@ -115,13 +113,15 @@ impl FullNode {
         self.stuck.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// L1 as last seen, with the batches whose certificates were checked, and a way to wait for more.
+    /// L1 as last seen, and a way to wait for more.
     pub fn l1(&self) -> watch::Receiver<Option<Arc<L1View>>> {
         self.l1.clone()
     }
 
     fn target(&self) -> u64 {
-        self.highest.load(Ordering::Relaxed).max(self.committed_block.load(Ordering::Relaxed))
+        let committed =
+            self.l1.borrow().as_ref().and_then(|l1| l1.batches.last().map(|batch| batch.checkpoint.block_number));
+        self.highest.load(Ordering::Relaxed).max(committed.unwrap_or(0))
     }
 }
 

@@ -114,7 +114,6 @@ impl RunningFullNode {
         let wanted: Wanted = Arc::new(Notify::new());
         let (highest, stuck, failed) =
             (Arc::new(AtomicU64::new(began)), Arc::new(Mutex::new(None)), Arc::new(OnceLock::new()));
-        let committed_block = Arc::new(AtomicU64::new(0));
         let (l1_views, l1_view) = watch::channel(None);
         let (sequencers, known_sequencers) = watch::channel(None);
 
@@ -150,7 +149,6 @@ impl RunningFullNode {
             base_fee,
             began,
             highest,
-            committed_block: committed_block.clone(),
             stuck: stuck.clone(),
             failed: failed.clone(),
             is_draining: AtomicBool::new(false),
@@ -205,7 +203,6 @@ impl RunningFullNode {
             l1: l1_views,
             sequencers,
             stuck,
-            committed_block,
             wanted: wanted.clone(),
             poll: l1.poll,
             metrics: metrics.clone(),

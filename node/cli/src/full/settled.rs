@@ -1,10 +1,7 @@
 //! Following what L1 says of batches.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -34,8 +31,6 @@ pub(crate) struct Settled {
     pub(crate) l1: watch::Sender<Option<Arc<L1View>>>,
     pub(crate) sequencers: watch::Sender<Option<Sequencers>>,
     pub(crate) stuck: Arc<Mutex<Option<String>>>,
-    /// The last block that L1 has committed, certified or not.
-    pub(crate) committed_block: Arc<AtomicU64>,
     pub(crate) wanted: Wanted,
     pub(crate) poll: Duration,
     pub(crate) metrics: Metrics,
@@ -84,22 +79,18 @@ impl Settled {
         }
         self.metrics.batches_committed.set(view.committed() as i64);
         self.metrics.batches_executed.set(view.executed() as i64);
-        let committed = view.batches.last().map_or(0, |batch| batch.checkpoint.block_number);
-        self.committed_block.store(committed, Ordering::Relaxed);
+        let view = Arc::new(view);
+        self.l1.send_replace(Some(view.clone()));
         // Nothing of a batch counts here before its certificate does.
         let has_more = match certificates.check(&self.followed, &self.source.client, &view).await {
             Ok(Certified { hold, has_more, .. }) => {
                 let goes_on = hold.is_none();
-                if self
-                    .followed
-                    .with(|chain| {
-                        let was_held = chain.held().is_some();
-                        chain.hold(hold);
-                        was_held
-                    })
-                    .await
-                    && goes_on
-                {
+                let was_held = self.followed.with(|chain| {
+                    let was_held = chain.held().is_some();
+                    chain.hold(hold);
+                    was_held
+                });
+                if was_held.await && goes_on {
                     self.wanted.notify_one();
                 }
                 has_more
@@ -110,9 +101,7 @@ impl Settled {
                 false
             }
         };
-        let view = Arc::new(view.up_to(certificates.up_to()));
-        self.l1.send_replace(Some(view.clone()));
-        let stuck = match self.take(&view).await {
+        let stuck = match self.take(&view, certificates.up_to()).await {
             Ok(()) => None,
             Err(MissingError::Chain(error)) => {
                 note(&error);
@@ -127,11 +116,11 @@ impl Settled {
         has_more
     }
 
-    /// Notes what is here of L1's batches, and gets what is not.
-    async fn take(&self, l1: &Arc<L1View>) -> Result<(), MissingError> {
+    /// Notes what is here of L1's certified batches, and gets what is not.
+    async fn take(&self, l1: &Arc<L1View>, certified: u64) -> Result<(), MissingError> {
         for _ in 0..STEP {
             let view = l1.clone();
-            match self.followed.with(move |chain| chain.follow(&view)).await? {
+            match self.followed.with(move |chain| chain.follow(&view, certified)).await? {
                 Need::Nothing => return Ok(()),
                 Need::Blocks { number } => self.source.blocks(&self.followed, l1, number).await?,
                 Need::Contradiction { number } => self.source.compare(&self.followed, l1, number).await?,
