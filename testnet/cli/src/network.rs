@@ -371,7 +371,8 @@ mod tests {
         let l1 = TestL1::start(START_S).await;
         let ledger = Ledger::start(Some(&l1.url()), 1).await.expect("a development chain");
         let genesis = genesis(&ledger, 7_707, ledger.now_s().await.expect("a time"), 1);
-        let contracts = Contracts::deploy(&ledger, genesis, Digest::EMPTY, 1).await.expect("deploys");
+        let program = Digest::new([1, 2, 3, 4]).expect("canonical");
+        let contracts = Contracts::deploy(&ledger, genesis, program, 1).await.expect("deploys");
         let verifier = Groth16Verifier::new(contracts.addresses.verifier, &ledger.provider);
         let committed = alloy::hex::encode(verifier.CIRCUIT().call().await.expect("answers"));
         contracts.check_circuit(&ledger, &committed).await.expect("its own circuit");
