@@ -219,3 +219,23 @@ async fn a_certificate_too_old_to_be_used_is_not() {
     running.until_executed(&world, 1).await;
     world.check_history().await;
 }
+
+#[tokio::test]
+async fn what_was_asked_for_ends_with_the_driver() {
+    let mut world = World::start().await;
+    world.deposit().await;
+    let requests = world.requests().await;
+    world.block(requests, Vec::new());
+    world.provers.is_stuck.store(true, Ordering::SeqCst);
+    let number = world.seal();
+    let mut running = world.drive().await;
+    running.until(&world, |rollup| rollup.committed == number).await;
+    assert_eq!(world.provers.waited_for.load(Ordering::SeqCst), 1);
+    drop(running);
+    while world.provers.waited_for.load(Ordering::SeqCst) > 0 {
+        tokio::task::yield_now().await;
+    }
+    // The next driver asks again, and goes on from there.
+    world.provers.is_stuck.store(false, Ordering::SeqCst);
+    world.drive().await.until_executed(&world, number).await;
+}

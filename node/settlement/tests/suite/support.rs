@@ -91,15 +91,34 @@ impl Publisher for Committee {
 }
 
 /// What the test verifier takes for proofs.
+#[derive(Default)]
 pub(crate) struct Provers {
     pub(crate) is_up: AtomicBool,
     pub(crate) is_lying: AtomicBool,
+    /// Whether they work without end.
+    pub(crate) is_stuck: AtomicBool,
     pub(crate) asked: AtomicU64,
+    /// Those that whoever asked waits for.
+    pub(crate) waited_for: AtomicU64,
+}
+
+/// Counts a question for as long as somebody waits for its answer.
+struct WaitedFor<'a>(&'a AtomicU64);
+
+impl Drop for WaitedFor<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl ProofSource for Provers {
     async fn prove(&self, request: ProofRequest) -> Result<Bytes, NotProven> {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        self.waited_for.fetch_add(1, Ordering::SeqCst);
+        let _waited_for = WaitedFor(&self.waited_for);
+        if self.is_stuck.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         if !self.is_up.load(Ordering::SeqCst) {
             return Err(NotProven { reason: "no prover is there".into() });
         }
@@ -178,8 +197,7 @@ impl World {
             lifetime_s: AtomicU64::new(30_000),
             asked: AtomicU64::new(0),
         };
-        let provers =
-            Provers { is_up: AtomicBool::new(true), is_lying: AtomicBool::new(false), asked: AtomicU64::new(0) };
+        let provers = Provers { is_up: AtomicBool::new(true), ..Provers::default() };
         Self {
             client: client.expect("connects"),
             user: l1.provider(1),
