@@ -6,10 +6,10 @@ import {IGroth16Verifier} from "../interfaces/IGroth16Verifier.sol";
 
 /// @title Groth16 verifier of one wrap circuit over BN254.
 /// @custom:security INSECURE DEVELOPMENT KEY: its secrets follow from a public seed, so anybody can forge proofs.
-/// @custom:description 0x59b989eb07dfecc631b02d136f338b303e76c5a4d007ec580fb790110ccc3da4
+/// @custom:description 0x1903c812dcfe51ff070b784efa47d5636b7567010de894527d2547b3b45ff4e2
 contract Groth16Verifier is IGroth16Verifier {
     /// @notice Digest of the wrap circuit that the key is for.
-    bytes32 public constant CIRCUIT = 0xe5a3568ac507ef4d3151bff1f6df94dfe7bba2e9c257b15e77e36a52122a616c;
+    bytes32 public constant CIRCUIT = 0xc379173cdcecba9b5cecbf5a5a498364ac1e67cb43fdcc7b4105aebd37d058d7;
     /// @notice Whether anybody can forge proofs under this key.
     bool public constant IS_DEVELOPMENT_KEY = true;
 
@@ -19,41 +19,41 @@ contract Groth16Verifier is IGroth16Verifier {
         0x30644e72e131a029b85045b68181585d97816a916871ca8d3c208c16d87cfd47;
 
     uint256 private constant ALPHA_X =
-        0x16ab32fbe5b3b5ed59b76a4919ec67593889617f73cf18f50bb77f9b303d0dd6;
+        0x0ec3a77ffcf7b519d5cbc553e83d4f1730365c08f0726cf75d30e3d6467a009f;
     uint256 private constant ALPHA_Y =
-        0x1accb27ebb0b75b848f8bc0f91581c8c33f181573738d9e13e990821361591e6;
+        0x148325ddf36e96e215cf0459371428f49f587bf5a5548364b056f7d3376cf30f;
     uint256 private constant BETA_X_IM =
-        0x090dab36815bcb67b464beb022a3e3b86aaab74cf2e485909f7422e3000c6244;
+        0x2e8b5e9e77a6334812352651737e3b041eb2fed5a83337c31e8c6e3c0b5ab2e0;
     uint256 private constant BETA_X_RE =
-        0x00f9cf00f457f5717400626dfb1f4e88b9d8ea712585cc3647294d121cc4558e;
+        0x0877a4cf40aef8d392c9251f066a48aa59f2195bccd80db80104d44e9be1fe22;
     uint256 private constant BETA_Y_IM =
-        0x24af4011543cd801d8133beaf1e478b3e702fb1ae95de6c1bb13932c4648bac6;
+        0x0b51ab79cbf42a87021714ca00ef19c1ef334038910826766ab977767d553d6b;
     uint256 private constant BETA_Y_RE =
-        0x015514ca391f4226beba2bc67790b3be9f70714f7a6a924d41b167d9a809cb86;
+        0x0fc7dfaba85c74f4c85a3209f21e05436f18c0022cc93c059effc0229a4177a2;
     uint256 private constant GAMMA_X_IM =
-        0x2ae9cb7c2935b093e108d7532546d4abe79635bb4b8e1210e91d9a53942c38d0;
+        0x2340db6dd7fc6be2d91954458ebee1456540aca665354c9d3636d62b93a21a75;
     uint256 private constant GAMMA_X_RE =
-        0x051cb2914b238e21e8573e8e86ab750537d4710c5fa3df3a7b4bd5f3d494ae58;
+        0x1c73036eaa5bc9901a4a231429f8d86374731a1178de29d07e3f5bc5941160a4;
     uint256 private constant GAMMA_Y_IM =
-        0x13a8ba454b95db26d387ca7b04ce056544a48f2acf37739187d53184fc5811ad;
+        0x204fcb6caa35c0e2aee09970f3cb6fd25156f02da0c1226fc4d8b77aaaa59429;
     uint256 private constant GAMMA_Y_RE =
-        0x1487fd57e66182342de57cd9b56076eea156b0ca49f874e206e68c269c619637;
+        0x082a2b2643873bd4e89fdfb0c4d8fa182b06935a21d783b95966cf62cdd11659;
     uint256 private constant DELTA_X_IM =
-        0x19301d0981c63ed52072412156328ec2066774cee26f8d373fdab1d9c626e018;
+        0x08a23d3bc97e6df7d5f6742941f8e502d40983f492c881448e6011d90ed8270a;
     uint256 private constant DELTA_X_RE =
-        0x26d96484ccddc67f475bb6f8d7dbff6a1b514e42f53082d3947ef7a034eb5c2f;
+        0x06dd9f24746e975d211d4878993afdc10d9d5beadd248e2fd505e6e8e58705ab;
     uint256 private constant DELTA_Y_IM =
-        0x026120e0c1ca0278f518ab88273407f1189b9872361c6991137fa3e4ec8de0af;
+        0x0b47cbb51e5a4e3b7b9ee8828dd584c8149153e41c6a28a30393a0e2b1d5c027;
     uint256 private constant DELTA_Y_RE =
-        0x2baeac28ebb4a6cad07436a238f8b5fab1fdb5680da1a11ce5b423d33933f59d;
+        0x07e1c99a99e99e1957d2f6b11b25192d1ce071efb0e06ae4585caf1386ac299f;
     uint256 private constant IC_0_X =
-        0x2303e3aa94f9c0008fc1d6f2de280c097d61bd010835a5a2098068a533183252;
+        0x2ba3ec4091e16c4c6e88109e733a23c23d9686288941b5cecdcfdf614db5e219;
     uint256 private constant IC_0_Y =
-        0x182643dc95e7f342ca44f8f1cd23e20f9bd1ddd0e74ed44d768de2d159bbbbab;
+        0x2f6d4efe0b8389d0254546d7e3878870e38e6921e5de41a5334385f024499ad4;
     uint256 private constant IC_1_X =
-        0x1e0788f6a443c0cbf0a6266a86595e06815d7eedf81c17c002f3596b6c1d9295;
+        0x1774c9edcc0b261c1b4cea708e11c19abd7d5328cafc1cb08f5d5e4506cd3c34;
     uint256 private constant IC_1_Y =
-        0x062b30c77774ad8146c192f28a7bdb21d93e16cf22e91445ee5cfeaf0a5e08bf;
+        0x2c48258109026767d4dd6052a00e47a2ad333a4f8ed63fb75ccc37acae713551;
 
     /// @inheritdoc IGroth16Verifier
     /// @dev An input that is not reduced is refused: x and x + r are one field element. Coordinates that are not reduced and
