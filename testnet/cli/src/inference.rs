@@ -208,11 +208,12 @@ mod tests {
             (Language::English, include_str!("../../../circuits/book/src/statement.md")),
         ];
         for (language, text) in unseen {
-            let inference = model.run(text.as_bytes()).expect("a text");
-            assert_eq!(inference.language, language);
+            assert_eq!(model.run(text.as_bytes()).expect("a text").language, language);
+            // Comments are English in the middle of code: windows are judged without them.
+            let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+            let inference = model.run(code.join("\n").as_bytes()).expect("a text");
             let right = inference.scores.iter().filter(|row| best(row.as_slice()) == language as usize).count();
-            // Comments are English in the middle of code, and files change: most windows are told, and every text.
-            assert!(right * 2 > inference.scores.len(), "{language:?}: {right} of {}", inference.scores.len());
+            assert!(right * 3 >= inference.scores.len() * 2, "{language:?}: {right} of {}", inference.scores.len());
         }
     }
 
