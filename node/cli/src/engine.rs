@@ -122,6 +122,11 @@ impl EngineHandle {
         let _ = self.commands.send(Command::Drain);
     }
 
+    /// As [`EngineHandle::stop`], where waiting for room in the queue is not allowed. A full queue is none for long, and the thread ends by itself once nobody holds its other end.
+    pub(crate) fn stop_soon(&self) {
+        let _ = self.commands.try_send(Command::Stop);
+    }
+
     /// Tells the thread to end after what is in the queue.
     pub fn stop(&self) {
         let _ = self.commands.send(Command::Stop);

@@ -23,7 +23,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    BlockKey, Engine, EngineError, Metrics, PeerPlan, Pending, RequestWatch, SequencerNode, Shared, operations,
+    BlockKey, Engine, EngineError, EngineHandle, Metrics, PeerPlan, Pending, RequestWatch, SequencerNode, Shared,
+    operations,
     peers::{self, PeerCount},
     pruning,
 };
@@ -93,6 +94,16 @@ pub enum StartError {
     Task(#[from] tokio::task::JoinError),
 }
 
+/// Tells the execution thread to end when the node goes, however it goes: a runtime that ends waits for it.
+#[derive(Debug)]
+struct EndsEngine(EngineHandle);
+
+impl Drop for EndsEngine {
+    fn drop(&mut self) {
+        self.0.stop_soon();
+    }
+}
+
 /// A node that runs. [`RunningNode::stop`] ends it in order; dropping it ends it as a kill would, which loses nothing that was acknowledged.
 #[derive(Debug)]
 pub struct RunningNode {
@@ -104,6 +115,7 @@ pub struct RunningNode {
     stop: CancellationToken,
     tasks: JoinSet<()>,
     thread: JoinHandle<Result<(), EngineError>>,
+    _ends_engine: EndsEngine,
 }
 
 impl RunningNode {
@@ -122,6 +134,7 @@ impl RunningNode {
         let (database, config, key, of_engine) = (setup.database.clone(), setup.sequencer, setup.key, shared.clone());
         let engine = tokio::task::spawn_blocking(move || Engine::start(database, config, key, of_engine)).await??;
         let handle = engine.handle().clone();
+        let ends_engine = EndsEngine(handle.clone());
         let (has_failed, stop) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
         let contracts = setup.l1.as_ref().and_then(|l1| l1.contracts);
         let node = Arc::new(SequencerNode::new(
@@ -182,7 +195,7 @@ impl RunningNode {
         }
         let rpc = joule_rpc::serve(node.clone(), setup.rpc, setup.limits).await?;
         tracing::info!(rpc = %rpc.address(), %operations, "the node is ready");
-        Ok(Self { node, metrics, rpc, operations, listening, stop, tasks, thread })
+        Ok(Self { node, metrics, rpc, operations, listening, stop, tasks, thread, _ends_engine: ends_engine })
     }
 
     /// The node, as the RPC server sees it.

@@ -116,6 +116,8 @@ pub(crate) struct World {
     running: Vec<RunningMember>,
     sequencer: PrivateKeySigner,
     nonces: Vec<u64>,
+    /// What distinguishes transfers of one nonce: how often wallets have begun anew.
+    chains: u128,
     /// Whether proofs can be had.
     pub(crate) proofs_are_up: Arc<AtomicBool>,
     pub(crate) folder: TempDir,
@@ -202,6 +204,7 @@ impl World {
             running: Vec::new(),
             sequencer,
             nonces: vec![0; WALLETS as usize],
+            chains: 0,
             proofs_are_up: Arc::new(AtomicBool::new(true)),
             folder,
         };
@@ -255,7 +258,8 @@ impl World {
         let schedule = timelock.schedule(at, U256::ZERO, data.clone(), nothing, salt, U256::from(7_200));
         assert!(schedule.send().await.expect("sends").get_receipt().await.expect("mined").status());
         let passed = self.l1.chain().write(|chain, now_s| {
-            chain.increase_time(7_201, now_s)?;
+            // Its blocks are a second apart at least, so that many at once have brought its clock ahead of this machine's.
+            chain.increase_time(8_000, now_s)?;
             chain.mine(now_s).map(drop)
         });
         passed.expect("not poisoned").expect("time passes");
@@ -357,12 +361,13 @@ impl World {
         self.nonces[wallet as usize] += 1;
         let to = joule_protocol::Address([0xaa; 20]);
         let key: Key = key(wallet);
-        sign_call(self.genesis.chain_id, &key, nonce, 1_000_000, &to, 1 + u128::from(nonce), None)
+        sign_call(self.genesis.chain_id, &key, nonce, 1_000_000, &to, 1 + u128::from(nonce) + 1_000 * self.chains, None)
     }
 
-    /// Wallets begin anew: on another chain of the same genesis.
-    pub(crate) fn forget_nonces(&mut self) {
+    /// Wallets begin anew, with other transfers: on another chain of the same genesis.
+    pub(crate) fn begin_anew(&mut self) {
         self.nonces.fill(0);
+        self.chains += 1;
     }
 
     /// Starts a sequencer, on the disk in this folder, that settles nothing.
