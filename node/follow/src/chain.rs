@@ -4,7 +4,7 @@ use alloy_primitives::B256;
 use joule_committee_client::{SignedOffer, checkpoint_hash};
 use joule_kernel::Abort;
 use joule_l1::StageOnL1;
-use joule_protocol::{Chunk, ChunkError, Digest, Hash, Native};
+use joule_protocol::{Checkpoint, Chunk, ChunkError, Digest, Hash, Native};
 use joule_state::Execution;
 use joule_storage::{BatchRecord, BlockRecord, Database, Stage, StateStore, StorageError, UNDO_STEP_RECORDS, View};
 use thiserror::Error;
@@ -362,8 +362,8 @@ impl Chain {
             let view = self.database.view()?;
             match view.last_batch()? {
                 Some(last) => (last.number + 1, last.checkpoint),
-                None => match base(&view, l1) {
-                    Some(base) => (base + 1, *view.floor()),
+                None => match base(&view, l1)? {
+                    Some((base, checkpoint)) => (base + 1, checkpoint),
                     // The state that this disk began with has not been executed, as far as L1 has been read: nothing can be said yet.
                     None => return Ok(Need::Nothing),
                 },
@@ -523,10 +523,22 @@ fn stage_of(stage: StageOnL1) -> Stage {
     }
 }
 
-/// The number of the batch that the disk's first state is behind; 0 for genesis.
-fn base(view: &View<'_>, l1: &L1View) -> Option<u64> {
-    match view.floor().block_number {
-        0 => Some(0),
-        _ => l1.executed_batch_of(checkpoint_hash(view.floor())),
+/// The last executed batch that the disk's first state is behind, and its checkpoint; 0 and genesis's before the first. Pruning goes in steps and may rest inside of a
+/// batch: then that batch begins behind the first state, among blocks that are here as long as they are not a snapshot's, which begins with a batch's end and no blocks.
+fn base(view: &View<'_>, l1: &L1View) -> Result<Option<(u64, Checkpoint)>, StorageError> {
+    let floor = *view.floor();
+    if floor.block_number == 0 {
+        return Ok(Some((0, floor)));
+    }
+    if let Some(number) = l1.executed_batch_of(checkpoint_hash(&floor)) {
+        return Ok(Some((number, floor)));
+    }
+    match l1.last_executed_up_to(floor.block_number) {
+        Some(batch) => {
+            let here = view.checkpoint(batch.checkpoint.block_number)?;
+            Ok(here.filter(|here| *here == batch.checkpoint).map(|here| (batch.number, here)))
+        }
+        None if view.block(1)?.is_some() => Ok(view.checkpoint(0)?.map(|genesis| (0, genesis))),
+        None => Ok(None),
     }
 }

@@ -67,6 +67,12 @@ impl L1View {
         let leads_there = |batch: &&BatchOnL1| checkpoint_hash(&batch.checkpoint) == checkpoint;
         self.batches[..self.executed() as usize].iter().rev().find(leads_there).map(|batch| batch.number)
     }
+
+    /// The last executed batch that ends no later than this block.
+    pub fn last_executed_up_to(&self, block: u64) -> Option<&BatchOnL1> {
+        let executed = &self.batches[..self.executed() as usize];
+        executed.iter().rev().find(|batch| batch.checkpoint.block_number <= block)
+    }
 }
 
 /// Why L1 could not be read.

@@ -276,6 +276,34 @@ fn batches_follow_l1_forwards_and_back() {
 }
 
 #[test]
+fn batches_are_noted_again_from_states_inside_of_them() {
+    let world = sequenced();
+    for rests_at in 1..=3 {
+        let (mut chain, _folder) = world.follower();
+        for number in 1..=4 {
+            chain.apply(&world.block(number)).expect("taken");
+        }
+        chain.follow(&world.l1(&[2, 4], StageOnL1::Committed), u64::MAX).expect("follows");
+        for number in 1..=2 {
+            let mut batch = chain.database().view().expect("a view").batch(number).expect("reads").expect("noted");
+            batch.stage = Stage::Executed;
+            chain.database().put_batch(&batch).expect("executed");
+        }
+        for _ in 0..rests_at {
+            chain.database().prune_undo_step(4, 1).expect("a block pruned");
+        }
+        assert_eq!(chain.database().view().expect("a view").floor(), &world.checkpoint(rests_at));
+        // An L1 node that shows no batch at all, for a moment.
+        assert_eq!(chain.follow(&world.l1(&[], StageOnL1::Committed), u64::MAX).expect("follows"), Need::Nothing);
+        assert!(chain.database().view().expect("a view").last_batch().expect("reads").is_none());
+        assert_eq!(chain.follow(&world.l1(&[2, 4], StageOnL1::Executed), u64::MAX).expect("follows"), Need::Nothing);
+        let view = chain.database().view().expect("a view");
+        let noted = view.executed_batch().expect("reads").expect("noted again");
+        assert_eq!((noted.number, noted.last_block), (2, 4), "from block {rests_at}");
+    }
+}
+
+#[test]
 fn a_batch_that_contradicts_is_judged_by_its_data() {
     let world = sequenced();
     let (mut chain, _folder) = world.follower();

@@ -1,4 +1,5 @@
-//! Certificates of committed batches, checked once more, before anything of a batch counts here.
+//! Certificates of committed batches, checked once more, before anything of a batch counts here. L1 has checked them: this finds an L1 node that is broken or
+//! behind, and not one that lies, which could as well say that the data is on L1.
 
 use std::collections::HashMap;
 
@@ -7,7 +8,7 @@ use joule_committee::{CalldataError, Certificate, CertificateStatement};
 use joule_committee_client::checkpoint_hash;
 use joule_contracts::DataCommittee;
 use joule_follow::{Hold, l1::L1View};
-use joule_l1::{AvailableAt, BatchOnL1, History, HistoryError, L1Client, L1Error, ShownAvailability};
+use joule_l1::{AvailableAt, BatchOnL1, History, HistoryError, L1Client, L1Error, ShownAvailability, StageOnL1};
 use joule_storage::StorageError;
 use thiserror::Error;
 
@@ -15,6 +16,10 @@ use super::Followed;
 
 /// Certificates read from L1 in one look; the others have their turn in the next, which follows at once.
 const STEP: usize = 64;
+
+/// Seconds for which an L1 node is sure to find a transaction by its hash. Nodes forget where old ones are (geth after a year unless it is told otherwise), and a batch that was executed as
+/// long ago is proven, for good, and needs no word of the committee any more: a node that starts from an empty disk must get past it.
+const INDEXED_S: u64 = 30 * 24 * 60 * 60;
 
 /// Why certificates cannot be checked now. Nothing is wrong with them.
 #[derive(Debug, Error)]
@@ -129,7 +134,18 @@ async fn judge(
     let wrong = |reason: String| Ok(Verdict::Wrong(Hold::BadCertificate { batch: number, reason }));
     let bytes = match History::shown_availability_of(client, batch).await? {
         ShownAvailability::Shown(bytes) => bytes,
-        ShownAvailability::NoTransaction => return missing("the L1 node does not have the transaction of its commit"),
+        ShownAvailability::NoTransaction => {
+            let age_s =
+                client.block(batch.block_number).await?.map_or(0, |block| l1.time_s.saturating_sub(block.timestamp_s));
+            if batch.stage != StageOnL1::Executed || age_s < INDEXED_S {
+                return missing("the L1 node does not have the transaction of its commit");
+            }
+            tracing::warn!(
+                number,
+                "the L1 node does not know an old commit any more, and only L1 has seen its certificate"
+            );
+            return Ok(Verdict::Passed);
+        }
         ShownAvailability::OtherCall => return missing("the transaction of its commit does something else"),
         ShownAvailability::Inside => {
             tracing::warn!(

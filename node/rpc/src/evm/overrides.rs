@@ -169,6 +169,9 @@ impl Overrides {
                     ))
                 })
             });
+            if change.nonce == Some(u64::MAX) {
+                return Err(invalid(format!("a nonce of {} for {address} has no next one", u64::MAX)));
+            }
             Ok(DryAccount { address: protocol_address(*address), balance: balance.transpose()?, nonce: change.nonce })
         };
         self.accounts.iter().map(dry).collect()

@@ -163,6 +163,9 @@ async fn a_dry_run_of_the_kernel_takes_overrides_too() {
     let most = json!({ client: { "balance": format!("{:#x}", (1_u128 << 120) - 1) } });
     let (code, message) = scene.error("eth_call", json!([asked, "latest", most])).await;
     assert_eq!(code, i64::from(code::INVALID_PARAMS), "{message}");
+    // A nonce that has no next one is none that a transaction could use up.
+    let last = json!([open, "latest", { hex(&poor.0): { "nonce": "0xffffffffffffffff" } }]);
+    assert_eq!(scene.error("eth_call", last).await.0, i64::from(code::INVALID_PARAMS));
     // A time before the block's is no time for the next one.
     let early = json!([open, "latest", { hex(&poor.0): { "balance": "0x5" } }, { "time": "0x1" }]);
     assert_eq!(scene.error("eth_call", early).await.0, i64::from(code::INVALID_PARAMS));
