@@ -112,6 +112,11 @@ impl Certificates {
     }
 }
 
+/// Whether an L1 node may have forgotten the commit of a batch, and nobody needs it any more.
+fn may_be_forgotten(stage: StageOnL1, committed_s: u64, now_s: u64) -> bool {
+    stage == StageOnL1::Executed && now_s.saturating_sub(committed_s) >= INDEXED_S
+}
+
 fn commit_of(batch: &BatchOnL1) -> (B256, B256) {
     (batch.transaction, checkpoint_hash(&batch.checkpoint))
 }
@@ -135,9 +140,8 @@ async fn judge(
     let bytes = match History::shown_availability_of(client, batch).await? {
         ShownAvailability::Shown(bytes) => bytes,
         ShownAvailability::NoTransaction => {
-            let age_s =
-                client.block(batch.block_number).await?.map_or(0, |block| l1.time_s.saturating_sub(block.timestamp_s));
-            if batch.stage != StageOnL1::Executed || age_s < INDEXED_S {
+            let committed = client.block(batch.block_number).await?;
+            if !committed.is_some_and(|block| may_be_forgotten(batch.stage, block.timestamp_s, l1.time_s)) {
                 return missing("the L1 node does not have the transaction of its commit");
             }
             tracing::warn!(
@@ -213,5 +217,20 @@ fn statement_of(batch: &BatchOnL1, l1: &L1View) -> CertificateStatement {
         data_bytes: batch.data_bytes,
         expiry: 0,
         keyset_hash: Default::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_old_commit_of_an_executed_batch_may_be_missing() {
+        assert!(may_be_forgotten(StageOnL1::Executed, 5, 5 + INDEXED_S));
+        assert!(!may_be_forgotten(StageOnL1::Executed, 5, 4 + INDEXED_S));
+        assert!(!may_be_forgotten(StageOnL1::Executed, 5, 0), "a block from the future is not old");
+        for stage in [StageOnL1::Committed, StageOnL1::Proven] {
+            assert!(!may_be_forgotten(stage, 5, u64::MAX));
+        }
     }
 }
