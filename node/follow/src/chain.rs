@@ -3,7 +3,7 @@
 use alloy_primitives::B256;
 use joule_committee_client::{SignedOffer, checkpoint_hash};
 use joule_kernel::Abort;
-use joule_l1::StageOnL1;
+use joule_l1::{BatchOnL1, StageOnL1};
 use joule_protocol::{Checkpoint, Chunk, ChunkError, Digest, Hash, Native};
 use joule_state::Execution;
 use joule_storage::{BatchRecord, BlockRecord, Database, Stage, StateStore, StorageError, UNDO_STEP_RECORDS, View};
@@ -399,7 +399,7 @@ impl Chain {
         Ok(need)
     }
 
-    /// Forgets batches that L1 does not have (any more), from the last one down.
+    /// Forgets batches that L1 does not have (any more), from the last one down. One that was dropped and committed again since L1 was looked at last counts anew too, under a certificate of its own.
     fn forget_dropped(&mut self, l1: &L1View) -> Result<(), ChainError> {
         let (mut from, mut halt) = (None, None);
         {
@@ -408,10 +408,11 @@ impl Chain {
             let mut next = view.last_batch()?;
             while let Some(record) = next {
                 let on_l1 = l1.batch(record.number);
-                if on_l1.is_some_and(|batch| batch.checkpoint == record.checkpoint) {
+                let is_same = |batch: &&BatchOnL1| batch.checkpoint == record.checkpoint;
+                if on_l1.filter(is_same).is_some_and(|batch| batch.revert_count == record.revert_count) {
                     break;
                 }
-                if let Some(other) = on_l1.filter(|_| record.last_block <= floor) {
+                if let Some(other) = on_l1.filter(|batch| !is_same(batch) && record.last_block <= floor) {
                     let (expected, got) = (checkpoint_hash(&record.checkpoint), checkpoint_hash(&other.checkpoint));
                     halt = Some(Halt::Pruned { batch: record.number, expected, got });
                 }

@@ -276,6 +276,30 @@ fn batches_follow_l1_forwards_and_back() {
 }
 
 #[test]
+fn a_batch_that_was_dropped_and_committed_again_between_two_looks_counts_anew() {
+    let world = sequenced();
+    let (mut chain, _folder) = world.follower();
+    for number in 1..=4 {
+        chain.apply(&world.block(number)).expect("taken");
+    }
+    let batch = |chain: &Chain, number| chain.database().view().expect("a view").batch(number).expect("reads");
+    let revert_count = |chain: &Chain, number| batch(chain, number).expect("noted").revert_count;
+    assert_eq!(chain.follow(&world.l1(&[1, 2, 4], StageOnL1::Committed), u64::MAX).expect("follows"), Need::Nothing);
+    let mut again = (*world.l1(&[1, 2, 4], StageOnL1::Committed).batches).clone();
+    for batch in &mut again[1..] {
+        batch.revert_count = 1;
+    }
+    let again = view_of(again);
+    // The same blocks under another certificate, and the one of the third is not there yet.
+    assert_eq!(chain.follow(&again, 2).expect("follows"), Need::Nothing);
+    assert_eq!((revert_count(&chain, 1), revert_count(&chain, 2)), (0, 1));
+    assert!(batch(&chain, 3).is_none(), "it is not certified");
+    assert_eq!(chain.follow(&again, 3).expect("follows"), Need::Nothing);
+    assert_eq!(revert_count(&chain, 3), 1);
+    assert_eq!(chain.head(), 4, "the blocks stay");
+}
+
+#[test]
 fn batches_are_noted_again_from_states_inside_of_them() {
     let world = sequenced();
     for rests_at in 1..=3 {
