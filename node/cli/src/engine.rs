@@ -304,7 +304,11 @@ impl Worker {
                         }
                     }
                 }
-                Command::Requests { others_from } => self.requests_changed(others_from)?,
+                Command::Requests { others_from } => {
+                    // Undoing blocks begins a new pool from the mempool log: what has been admitted must be there by then.
+                    self.acknowledge(std::mem::take(&mut admitted))?;
+                    self.requests_changed(others_from)?;
+                }
                 Command::Drain => {
                     self.is_draining = true;
                     self.sequencer.drain();
@@ -333,17 +337,20 @@ impl Worker {
             .filter(|record| self.sequencer.pool().get(&record.hash).is_some())
             .collect();
         self.database.pool_update(&added, &removed)?;
-        self.shared.pending.remove(&removed);
+        let pool = self.sequencer.pool();
+        self.shared.pending.remove(&removed, pool);
         for (submission, _) in admitted {
-            let (hash, sender) = (submission.transaction.hash(), submission.transaction.sender());
-            self.shared.pending.insert(&submission.transaction, self.sequencer.pool().next_nonce(&sender));
+            let hash = submission.transaction.hash();
+            if pool.get(&hash).is_some() {
+                self.shared.pending.insert(&submission.transaction, pool);
+            }
             // Nobody may be listening.
             let _ = self.shared.events.send(NodeEvent::Pending { hash });
             self.shared.metrics.submit_seconds.observe(submission.came.elapsed().as_secs_f64());
             self.shared.metrics.submitted.inc();
             let _ = submission.answer.send(Ok(hash));
         }
-        self.shared.metrics.pool_transactions.set(self.sequencer.pool().len() as i64);
+        self.shared.metrics.pool_transactions.set(pool.len() as i64);
         Ok(())
     }
 
@@ -445,9 +452,10 @@ impl Worker {
             self.sequencer.block_sealed(&size, record.requests.len(), touched.iter().copied(), end);
         gone.extend(dropped.iter().map(|dropped| dropped.hash));
         let included: Vec<Hash> = record.transactions.iter().map(|done| done.hash).collect();
-        self.shared.pending.remove(&included);
+        let pool = self.sequencer.pool();
+        self.shared.pending.remove(&included, pool);
         for (address, _) in &touched {
-            self.shared.pending.set_nonce(address, self.sequencer.pool().next_nonce(address));
+            self.shared.pending.account_changed(address, pool);
         }
         let metrics = &self.shared.metrics;
         metrics.blocks.inc();
@@ -476,7 +484,7 @@ impl Worker {
             return Ok(());
         }
         self.database.pool_remove(hashes)?;
-        self.shared.pending.remove(hashes);
+        self.shared.pending.remove(hashes, self.sequencer.pool());
         self.shared.metrics.dropped.inc_by(hashes.len() as u64);
         Ok(())
     }
@@ -553,7 +561,7 @@ impl Worker {
     fn recover(&mut self) -> Result<(), EngineError> {
         let missing = self.database.view()?.requests_missing()?;
         if let Some(index) = missing {
-            // Killed after L1's requests were taken back, and before the blocks that consumed them were.
+            // Killed after L1's requests were taken back or replaced, and before the blocks that consumed them were undone.
             return self.undo_requests_from(index);
         }
         let now = now_ms()?;
@@ -579,12 +587,12 @@ impl Worker {
                 gone.push(record.hash);
                 continue;
             };
-            let (sender, hash) = (transaction.sender(), transaction.hash());
-            let account = self.account(&sender)?;
+            let hash = transaction.hash();
+            let account = self.account(&transaction.sender())?;
             match self.sequencer.restore(transaction.clone(), &account) {
                 Ok(admitted) => {
                     gone.extend(admitted.removed);
-                    self.shared.pending.insert(&transaction, self.sequencer.pool().next_nonce(&sender));
+                    self.shared.pending.insert(&transaction, self.sequencer.pool());
                 }
                 Err(refusal) => {
                     tracing::warn!(transaction = %hash, %refusal, "a transaction of the mempool log is no longer good");
@@ -605,3 +613,6 @@ impl Worker {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use joule_contracts::Bridge;
-use joule_l1::{BlockRef, Contracts, Followed, Follower, L1Client, L1Error, L1Event};
+use joule_l1::{BlockRef, Contracts, FollowConfig, Followed, Follower, L1Client, L1Error, L1Event};
 use joule_protocol::Hash;
 use joule_rpc::wire::L1Contracts;
 use joule_storage::{Database, L1Cursor, StorageError};
@@ -47,6 +47,27 @@ pub enum FollowError {
     },
 }
 
+/// Takes up following where the database stands, if L1 still has that very block. If it has another one in its place, L1 was reorganised while nobody looked: then everything is read again from
+/// the deployment, and compared with what is here.
+///
+/// # Errors
+/// The disk.
+pub(crate) async fn resume(
+    client: &L1Client,
+    config: FollowConfig,
+    database: &Database,
+) -> Result<Follower, StorageError> {
+    let known = match database.view()?.l1_cursor()? {
+        // A node that cannot be asked now costs the reading again, and nothing else.
+        Some(cursor) => {
+            let found = client.block(cursor.number).await.ok().flatten();
+            found.filter(|found| found.hash.0 == cursor.hash.0)
+        }
+        None => None,
+    };
+    Ok(Follower::new(client.clone(), config, known))
+}
+
 /// Follows L1 and keeps the database's requests equal to it.
 pub struct RequestWatch {
     client: L1Client,
@@ -55,6 +76,8 @@ pub struct RequestWatch {
     changed: Arc<dyn Fn(Option<u64>) + Send + Sync>,
     metrics: Metrics,
     poll: Duration,
+    /// Whether the database is known to hold no more requests than L1 has made. What comes from L1 is compared as it comes; that something does not come any more shows at the end alone.
+    is_counted: bool,
 }
 
 impl fmt::Debug for RequestWatch {
@@ -73,7 +96,7 @@ impl RequestWatch {
         metrics: Metrics,
         poll: Duration,
     ) -> Self {
-        Self { client, follower, database, changed: Arc::new(changed), metrics, poll }
+        Self { client, follower, database, changed: Arc::new(changed), metrics, poll, is_counted: false }
     }
 
     /// Follows until `stop`, through failures of the L1 node.
@@ -107,6 +130,9 @@ impl RequestWatch {
     async fn step(&mut self) -> Result<bool, FollowError> {
         let followed = self.follower.poll().await?;
         let is_something = !followed.is_empty();
+        if !is_something && !self.is_counted {
+            self.count().await?;
+        }
         let mut requests: Vec<(u64, Vec<u8>)> = Vec::new();
         for item in followed {
             match item {
@@ -122,10 +148,25 @@ impl RequestWatch {
         Ok(is_something)
     }
 
+    /// Takes back requests that are here and that L1, read to its end, has not made.
+    async fn count(&mut self) -> Result<(), FollowError> {
+        let Some(tip) = self.follower.window().tip().copied() else { return Ok(()) };
+        // The node may have changed its mind in the middle: then there is more to come.
+        if tip.number < self.client.head().await?.number.saturating_sub(self.follower.confirmations()) {
+            return Ok(());
+        }
+        self.rewind(Some(tip)).await?;
+        self.is_counted = true;
+        Ok(())
+    }
+
     /// Takes back the requests that L1 has taken back.
     async fn rewind(&mut self, kept: Option<BlockRef>) -> Result<(), FollowError> {
-        // Without a block that stays everything is read again from the deployment, and compared with what is here: see `record`.
-        let Some(kept) = kept else { return Ok(()) };
+        // Without a block that stays everything is read again from the deployment, and compared with what is here: see `record`, and `count` for what does not come again.
+        let Some(kept) = kept else {
+            self.is_counted = false;
+            return Ok(());
+        };
         let count = self.client.state(kept).await?.requests;
         let (database, changed_from) = (self.database.clone(), self.changed.clone());
         tokio::task::spawn_blocking(move || {
@@ -175,3 +216,6 @@ impl RequestWatch {
 fn cursor(block: &BlockRef) -> L1Cursor {
     L1Cursor { number: block.number, hash: Hash(block.hash.0) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,12 +8,21 @@ use std::{
 };
 
 use joule_protocol::{Address, Hash};
-use joule_sequencer::CheckedTransaction;
+use joule_sequencer::{CheckedTransaction, Pool};
 
 #[derive(Debug, Default)]
 struct Index {
-    transactions: HashMap<Hash, Arc<[u8]>>,
+    transactions: HashMap<Hash, (Address, Arc<[u8]>)>,
     nonces: HashMap<Address, u64>,
+}
+
+impl Index {
+    fn set_nonce(&mut self, sender: &Address, pool: &Pool) {
+        match pool.next_nonce(sender) {
+            Some(nonce) => self.nonces.insert(*sender, nonce),
+            None => self.nonces.remove(sender),
+        };
+    }
 }
 
 /// Waiting transactions by hash, and the next nonce of their senders.
@@ -28,7 +37,7 @@ impl Pending {
 
     /// The bytes of a waiting transaction.
     pub fn transaction(&self, hash: &Hash) -> Option<Arc<[u8]>> {
-        self.index().transactions.get(hash).cloned()
+        self.index().transactions.get(hash).map(|(_, bytes)| bytes.clone())
     }
 
     /// The nonce after the sender's last transaction that waits without a gap.
@@ -46,27 +55,27 @@ impl Pending {
         self.len() == 0
     }
 
-    pub(crate) fn insert(&self, transaction: &CheckedTransaction, next_nonce: Option<u64>) {
+    /// A transaction waits in the pool.
+    pub(crate) fn insert(&self, transaction: &CheckedTransaction, pool: &Pool) {
+        let (hash, sender) = (transaction.hash(), transaction.sender());
         let mut index = self.index();
-        index.transactions.insert(transaction.hash(), transaction.bytes().clone());
-        if let Some(nonce) = next_nonce {
-            index.nonces.insert(transaction.sender(), nonce);
-        }
+        index.transactions.insert(hash, (sender, transaction.bytes().clone()));
+        index.set_nonce(&sender, pool);
     }
 
-    pub(crate) fn remove(&self, hashes: &[Hash]) {
+    /// Transactions have left the pool, into a block or not. What their senders send next then has another nonce.
+    pub(crate) fn remove(&self, hashes: &[Hash], pool: &Pool) {
         let mut index = self.index();
         for hash in hashes {
-            index.transactions.remove(hash);
+            if let Some((sender, _)) = index.transactions.remove(hash) {
+                index.set_nonce(&sender, pool);
+            }
         }
     }
 
-    pub(crate) fn set_nonce(&self, sender: &Address, next_nonce: Option<u64>) {
-        let mut index = self.index();
-        match next_nonce {
-            Some(nonce) => index.nonces.insert(*sender, nonce),
-            None => index.nonces.remove(sender),
-        };
+    /// A sender's account has changed.
+    pub(crate) fn account_changed(&self, sender: &Address, pool: &Pool) {
+        self.index().set_nonce(sender, pool);
     }
 
     pub(crate) fn clear(&self) {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use joule_l1::{FollowConfig, Follower, L1Client};
+use joule_l1::{FollowConfig, L1Client};
 use joule_p2p::{Keypair, Multiaddr, NetworkError};
 use joule_protocol::Native;
 use joule_rpc::{Limits, ServeError, Server, wire::L1Contracts};
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     BlockKey, Engine, EngineError, EngineHandle, Metrics, PeerPlan, Pending, RequestWatch, SequencerNode, Shared,
+    l1::resume,
     operations,
     peers::{self, PeerCount},
     pruning,
@@ -177,13 +178,7 @@ impl RunningNode {
             tasks.spawn(peers::sequence(node.clone(), network, events, stop.clone()));
         }
         if let Some(l1) = setup.l1 {
-            let cursor = setup.database.view()?.l1_cursor()?;
-            // A block that L1 no longer has is a reorganisation, which following notices.
-            let known = match cursor {
-                Some(cursor) => l1.client.block(cursor.number).await.ok().flatten(),
-                None => None,
-            };
-            let follower = Follower::new(l1.client.clone(), l1.follow, known);
+            let follower = resume(&l1.client, l1.follow, &setup.database).await?;
             let changed = move |others_from| handle.requests_changed(others_from);
             let watch = RequestWatch::new(l1.client, follower, setup.database, changed, metrics.clone(), l1.poll);
             let stop = stop.clone();

@@ -98,6 +98,11 @@ impl Follower {
         &self.window
     }
 
+    /// Blocks on top of a block before its events are delivered.
+    pub fn confirmations(&self) -> u64 {
+        self.config.confirmations
+    }
+
     /// Looks once, at one range of blocks at most. Nothing new gives nothing.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! One consistent look at everything.
 
-use joule_protocol::{Checkpoint, Genesis, Hash};
+use joule_protocol::{Checkpoint, Genesis, Hash, Native};
 use joule_state::{StateTree, wire::Reader};
 use rocksdb::{DB, ReadOptions, SnapshotWithThreadMode};
 
@@ -259,11 +259,30 @@ impl<'a> View<'a> {
         Ok(requests)
     }
 
-    /// The first request that a block which can be undone has consumed and that is not here: it was taken back. What was consumed before the [floor](View::floor) may be missing, because a
-    /// restored state came without.
+    /// The first request that a block which can be undone has consumed and that is not here, or is another one here: L1 took it back. What was consumed before the [floor](View::floor) may be
+    /// missing, because a restored state came without.
     pub fn requests_missing(&self) -> Result<Option<u64>, StorageError> {
-        let count = self.requests_count()?;
-        Ok((self.floor.priority_count..self.head.priority_count).contains(&count).then_some(count))
+        let (from, to) = (self.floor.priority_count, self.head.priority_count);
+        // The accumulator tells all of them at once; blocks are looked at only where one is another.
+        let mut acc = self.floor.priority_acc;
+        for index in from..to {
+            let Some(request) = self.request(index)? else { break };
+            acc.absorb::<Native>(&request);
+        }
+        if acc == self.head.priority_acc {
+            return Ok(None);
+        }
+        let mut index = from;
+        for number in self.floor.block_number + 1..=self.head.block_number {
+            let block = self.block(number)?.ok_or(StorageError::Missing { what: "block", number })?;
+            for request in &block.items.requests {
+                if self.request(index)?.as_ref() != Some(request) {
+                    return Ok(Some(index));
+                }
+                index += 1;
+            }
+        }
+        Ok(None)
     }
 
     /// The last block that has consumed no request from `index` on: where to go back to when L1 has taken them back. `None` if that is before the

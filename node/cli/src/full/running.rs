@@ -11,7 +11,6 @@ use std::{
 
 use joule_committee_client::{Committee, ConnectError};
 use joule_follow::{Chain, genesis_checkpoint, l1::Watcher};
-use joule_l1::Follower;
 use joule_p2p::{Keypair, Multiaddr, NetworkError};
 use joule_protocol::Native;
 use joule_rpc::{Limits, ServeError, Server};
@@ -25,7 +24,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Followed, FullNode, Wanted, forward::Forward, gossip, history, note, settled::Settled, source::Source};
 use crate::{
-    FullPlan, L1Setup, Metrics, PeerPlan, RequestWatch, operations,
+    FullPlan, L1Setup, Metrics, PeerPlan, RequestWatch,
+    l1::resume,
+    operations,
     peers::{self, PeerCount},
 };
 
@@ -166,12 +167,6 @@ impl RunningFullNode {
             }
         });
 
-        let cursor = database.view()?.l1_cursor()?;
-        // A block that L1 no longer has is a reorganisation, which following notices.
-        let known = match cursor {
-            Some(cursor) => l1.client.block(cursor.number).await.ok().flatten(),
-            None => None,
-        };
         let changed = {
             let (followed, wanted) = (followed.clone(), wanted.clone());
             move |others_from: Option<u64>| {
@@ -184,7 +179,7 @@ impl RunningFullNode {
                 wanted.notify_one();
             }
         };
-        let follower = Follower::new(l1.client.clone(), l1.follow, known);
+        let follower = resume(&l1.client, l1.follow, &database).await?;
         let requests =
             RequestWatch::new(l1.client.clone(), follower, database.clone(), changed, metrics.clone(), l1.poll);
         tasks.spawn({

@@ -244,6 +244,33 @@ fn l1_is_followed_and_rewound() {
 }
 
 #[test]
+fn blocks_that_consumed_requests_which_l1_took_back_are_found() {
+    let (_folder, mut twin) = twin();
+    let (first, second) = (twin.block(4), twin.block(4));
+    let requests: Vec<_> = [&first, &second].iter().flat_map(|block| block.items.requests.clone()).collect();
+    let cursor = |number| L1Cursor { number, hash: Hash([number as u8; 32]) };
+    let database = twin.database.clone();
+    let missing = || database.view().unwrap().requests_missing().unwrap();
+    assert_eq!(missing(), Some(0), "none was read");
+    database.follow_l1(&cursor(1), 0, &requests).unwrap();
+    assert_eq!(missing(), None);
+    database.follow_l1(&cursor(2), requests.len() as u64, &[vec![1; 65]]).unwrap();
+    assert_eq!(missing(), None, "one that waits is nobody's yet");
+    let last = requests.len() as u64 - 1;
+    database.follow_l1(&cursor(2), last, &[]).unwrap();
+    assert_eq!(missing(), Some(last), "it was taken back");
+    // As many as before, and one of them another: killed at this moment, nobody is told.
+    let in_second = first.items.requests.len() as u64;
+    let others: Vec<_> = requests[in_second as usize..].iter().rev().cloned().chain([vec![1; 65]]).collect();
+    assert_ne!(others[0], requests[in_second as usize]);
+    database.follow_l1(&cursor(3), in_second, &others).unwrap();
+    assert_eq!(missing(), Some(in_second));
+    assert_eq!(database.view().unwrap().last_block_before_request(in_second).unwrap(), Some(1));
+    twin.revert_to(1);
+    assert_eq!(missing(), None);
+}
+
+#[test]
 fn the_journal_keeps_its_spaces_apart() {
     let (_folder, twin) = twin();
     let database = &twin.database;
