@@ -1,5 +1,7 @@
 //! A follower's disk: blocks that the sequencer signed, executed and compared; batches in step with L1.
 
+use std::sync::Arc;
+
 use alloy_primitives::B256;
 use joule_committee_client::{SignedOffer, checkpoint_hash};
 use joule_kernel::Abort;
@@ -209,6 +211,8 @@ pub struct Chain {
     halted: Option<Box<Halt>>,
     held: Option<Box<Hold>>,
     changes: Vec<Change>,
+    /// L1's batches when the disk was brought in step with them last; nothing before the first time.
+    followed: Arc<Vec<BatchOnL1>>,
 }
 
 impl Chain {
@@ -225,7 +229,7 @@ impl Chain {
             database.revert_to(keep, false)?;
         }
         let execution = database.execution()?;
-        Ok(Self { database, execution, halted: None, held: None, changes: Vec::new() })
+        Ok(Self { database, execution, halted: None, held: None, changes: Vec::new(), followed: Arc::default() })
     }
 
     /// The disk.
@@ -357,7 +361,9 @@ impl Chain {
     /// `Halted` where L1 contradicts what can no longer be undone.
     pub fn follow(&mut self, l1: &L1View, certified: u64) -> Result<Need, ChainError> {
         self.check_running()?;
-        self.forget_dropped(l1)?;
+        // Up to here L1 says what it said before, in every field, and the disk is in step with that.
+        let same = self.followed.iter().zip(l1.batches.iter()).take_while(|(before, now)| before == now).count() as u64;
+        self.forget_dropped(l1, same)?;
         let (mut number, mut parent) = {
             let view = self.database.view()?;
             match view.last_batch()? {
@@ -395,28 +401,29 @@ impl Chain {
             })?;
             (number, parent) = (number + 1, batch.checkpoint);
         }
-        self.note_stages(l1)?;
+        self.note_stages(l1, same)?;
+        self.followed = l1.batches.clone();
         Ok(need)
     }
 
-    /// Forgets batches that L1 does not have (any more), from the last one down. One that was dropped and committed again since L1 was looked at last counts anew too, under a certificate of its own.
-    fn forget_dropped(&mut self, l1: &L1View) -> Result<(), ChainError> {
+    /// Forgets batches behind the first `same` that L1 does not have (any more), and all that come after one. One that was dropped and committed again since L1 was looked at last counts anew too,
+    /// under a certificate of its own. All of them are compared: where L1 was reorganised, a batch may be what it was behind one that is not.
+    fn forget_dropped(&mut self, l1: &L1View, same: u64) -> Result<(), ChainError> {
         let (mut from, mut halt) = (None, None);
         {
             let view = self.database.view()?;
             let floor = view.floor().block_number;
             let mut next = view.last_batch()?;
-            while let Some(record) = next {
+            while let Some(record) = next.filter(|record| record.number > same) {
                 let on_l1 = l1.batch(record.number);
-                let is_same = |batch: &&BatchOnL1| batch.checkpoint == record.checkpoint;
-                if on_l1.filter(is_same).is_some_and(|batch| batch.revert_count == record.revert_count) {
-                    break;
+                if !on_l1.is_some_and(|batch| is_noted(&record, batch)) {
+                    from = Some(record.number);
                 }
-                if let Some(other) = on_l1.filter(|batch| !is_same(batch) && record.last_block <= floor) {
+                let is_other = |batch: &&BatchOnL1| batch.checkpoint != record.checkpoint;
+                if let Some(other) = on_l1.filter(|batch| is_other(batch) && record.last_block <= floor) {
                     let (expected, got) = (checkpoint_hash(&record.checkpoint), checkpoint_hash(&other.checkpoint));
                     halt = Some(Halt::Pruned { batch: record.number, expected, got });
                 }
-                from = Some(record.number);
                 next = view.batch(record.number - 1)?;
             }
         }
@@ -430,10 +437,9 @@ impl Chain {
         Ok(())
     }
 
-    fn note_stages(&self, l1: &L1View) -> Result<(), StorageError> {
-        let first = self.database.view()?.executed_batch()?.map_or(0, |batch| batch.number);
+    fn note_stages(&self, l1: &L1View, same: u64) -> Result<(), StorageError> {
         let last = self.database.view()?.last_batch()?.map_or(0, |batch| batch.number);
-        for number in first.max(1)..=last {
+        for number in same + 1..=last {
             let record = self.database.view()?.batch(number)?;
             let (Some(mut record), Some(batch)) = (record, l1.batch(number)) else { continue };
             let (stage, transaction) = (stage_of(batch.stage), Some(Hash(batch.transaction.0)));
@@ -514,6 +520,14 @@ impl Chain {
         }
         Ok(differs)
     }
+}
+
+/// Whether a record is of this very commit, whatever has come of it since and whichever transaction it was in.
+fn is_noted(record: &BatchRecord, batch: &BatchOnL1) -> bool {
+    record.checkpoint == batch.checkpoint
+        && checkpoint_hash(&record.parent) == batch.parent
+        && record.revert_count == batch.revert_count
+        && record.data_bytes == batch.data_bytes
 }
 
 fn stage_of(stage: StageOnL1) -> Stage {

@@ -300,6 +300,42 @@ fn a_batch_that_was_dropped_and_committed_again_between_two_looks_counts_anew() 
 }
 
 #[test]
+fn a_reorganised_l1_is_followed_in_every_field_of_every_batch() {
+    let world = sequenced();
+    let (mut chain, _folder) = world.follower();
+    for number in 1..=4 {
+        chain.apply(&world.block(number)).expect("taken");
+    }
+    let follow = |chain: &mut Chain, l1: &L1View| chain.follow(l1, u64::MAX).expect("follows");
+    let notes = |chain: &Chain| {
+        let view = chain.database().view().expect("a view");
+        let batches = (1..=3).map(|number| view.batch(number).expect("reads").expect("noted"));
+        batches
+            .map(|batch| (batch.last_block, batch.stage, batch.l1_transaction.expect("known").0[0]))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(follow(&mut chain, &world.l1(&[1, 3, 4], StageOnL1::Committed)), Need::Nothing);
+    assert_eq!(notes(&chain), [1, 3, 4].map(|end| (end, Stage::Committed, 0)));
+    // The first batch is another. The second, which ends where it did, starts elsewhere; and the third is what it was.
+    assert_eq!(follow(&mut chain, &world.l1(&[2, 3, 4], StageOnL1::Committed)), Need::Nothing);
+    assert_eq!(notes(&chain), [2, 3, 4].map(|end| (end, Stage::Committed, 0)));
+    assert_eq!(follow(&mut chain, &world.l1(&[2, 3, 4], StageOnL1::Executed)), Need::Nothing);
+    assert_eq!(notes(&chain), [2, 3, 4].map(|end| (end, Stage::Executed, 0)));
+    // All are executed as before, the first one from another transaction.
+    let mut moved = (*world.l1(&[2, 3, 4], StageOnL1::Executed).batches).clone();
+    moved[0].transaction = B256::repeat_byte(1);
+    assert_eq!(follow(&mut chain, &view_of(moved)), Need::Nothing);
+    assert_eq!(notes(&chain), [(2, Stage::Executed, 1), (3, Stage::Executed, 0), (4, Stage::Executed, 0)]);
+    // Two executions are gone at once.
+    let mut undone = (*world.l1(&[2, 3, 4], StageOnL1::Executed).batches).clone();
+    undone[1..].iter_mut().for_each(|batch| batch.stage = StageOnL1::Committed);
+    assert_eq!(follow(&mut chain, &view_of(undone)), Need::Nothing);
+    assert_eq!(notes(&chain), [(2, Stage::Executed, 0), (3, Stage::Committed, 0), (4, Stage::Committed, 0)]);
+    let executed = chain.database().view().expect("a view").executed_batch().expect("reads").expect("one");
+    assert_eq!(executed.number, 1);
+}
+
+#[test]
 fn batches_are_noted_again_from_states_inside_of_them() {
     let world = sequenced();
     for rests_at in 1..=3 {

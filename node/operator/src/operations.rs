@@ -110,7 +110,8 @@ impl Operations {
                         told = sealed.recv() => match told {
                             // Sealed again under its number: settlement has dropped the other, or raises an alarm.
                             Ok(number) => next = next.min(number),
-                            Err(RecvError::Lagged(_)) => {}
+                            // Any of those missed may have been sealed again.
+                            Err(RecvError::Lagged(_)) => next = 0,
                             Err(RecvError::Closed) => return Ok(()),
                         },
                         () = stop.cancelled() => return Ok(()),

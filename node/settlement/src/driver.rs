@@ -162,12 +162,26 @@ impl Handle {
     }
 }
 
+/// What came of a question about a batch. It names the checkpoint that it was asked with: another batch may have taken the number since.
 enum Answer {
-    Certified { number: u64, revert_count: u64, certificate: Box<VerifiedCertificate> },
-    NotCertified { number: u64, revert_count: u64, has_failed: bool },
+    Certified { number: u64, checkpoint: B256, revert_count: u64, certificate: Box<VerifiedCertificate> },
+    NotCertified { number: u64, checkpoint: B256, revert_count: u64, has_failed: bool },
     Proven { number: u64, checkpoint: B256, proof: Bytes },
-    NotProven { number: u64 },
+    NotProven { number: u64, checkpoint: B256 },
     Health { is_healthy: bool },
+}
+
+impl Answer {
+    /// The batch that was asked about.
+    fn about(&self) -> Option<(u64, B256)> {
+        match *self {
+            Self::Certified { number, checkpoint, .. }
+            | Self::NotCertified { number, checkpoint, .. }
+            | Self::Proven { number, checkpoint, .. }
+            | Self::NotProven { number, checkpoint } => Some((number, checkpoint)),
+            Self::Health { .. } => None,
+        }
+    }
 }
 
 /// Drives settlement. Its records live in the node's database, whose calls block for moments: give it a thread of a runtime that may.
@@ -184,6 +198,8 @@ pub struct Driver<P, Q> {
     standing: watch::Sender<Standing>,
     clock: Arc<dyn Fn() -> u64 + Send + Sync>,
     asked_health_at_s: Option<u64>,
+    /// Tags of transactions that failed, of which the core has not heard: L1 could not be read to the end since.
+    failed: Vec<Vec<u8>>,
     /// What publisher and proof source are asked for. Ends with the driver: its answers would reach nobody.
     asked: JoinSet<()>,
 }
@@ -231,6 +247,7 @@ impl<P: Publisher, Q: ProofSource> Driver<P, Q> {
             standing,
             clock: Arc::new(system_clock_s),
             asked_health_at_s: None,
+            failed: Vec::new(),
             asked: JoinSet::new(),
         };
         Ok((driver, Handle { requests: request_sender, standing: standing_receiver }, notice_receiver))
@@ -289,7 +306,15 @@ impl<P: Publisher, Q: ProofSource> Driver<P, Q> {
     async fn serve(&mut self, request: Request) -> Result<(), DriverError> {
         match request {
             Request::Sealed { number } => {
-                let sealed = self.store.sealed(number, (self.clock)())?;
+                let sealed = self.store.sealed(number, (self.clock)());
+                // One that was undone since is told again when it is sealed again.
+                let Some(sealed) = unless_undone(sealed)? else { return Ok(()) };
+                // After its blocks were undone and others built it has its number anew. If L1 could still get the one before, the core says so.
+                let last = self.core.last();
+                if self.core.has_another(&sealed) && self.core.drop_from(number).is_ok() {
+                    tracing::warn!(number, "a batch was sealed anew before L1 could have had it");
+                    self.store.forget(number..=last)?;
+                }
                 self.feed(Event::Sealed(sealed)).await
             }
             Request::Revert { keep } => self.feed(Event::Revert { keep }).await,
@@ -342,6 +367,8 @@ impl<P: Publisher, Q: ProofSource> Driver<P, Q> {
     async fn view(&mut self) -> Result<(View, Vec<Event>), DriverError> {
         let head = self.operator.client().head().await?;
         let report = self.operator.observe(&head).await?;
+        // Each is reported once, and what follows may fail.
+        self.failed.extend(report.failed);
         for alarm in report.alarms {
             tracing::warn!(?alarm, "the sending account");
             self.notify(Notice::Operator(alarm));
@@ -352,10 +379,6 @@ impl<P: Publisher, Q: ProofSource> Driver<P, Q> {
         for pending in report.pending {
             let purpose = Purpose::decode(&pending.tag)?;
             in_flight.push(InFlight { nonce: pending.nonce, purpose, is_cancelled: pending.is_cancelled });
-        }
-        let mut events = Vec::new();
-        for tag in report.failed {
-            events.push(Event::Refused { purpose: Purpose::decode(&tag)?, cause: Cause::Other });
         }
         // The batch to be posted is the one after those that this very state has committed.
         let next = rollup.committed + 1;
@@ -371,13 +394,17 @@ impl<P: Publisher, Q: ProofSource> Driver<P, Q> {
             posted,
             rollup,
         };
+        let mut events = Vec::new();
+        for tag in std::mem::take(&mut self.failed) {
+            events.push(Event::Refused { purpose: Purpose::decode(&tag)?, cause: Cause::Other });
+        }
         Ok((view, events))
     }
 
     /// How many parts of a batch's data L1 has, from the first on. Asked from the last down: the last one there has all others before it.
     async fn posted_parts(&self, number: u64, at: &joule_l1::BlockRef) -> Result<u32, DriverError> {
-        let batch = self.store.batch(number)?;
-        let chunks = self.store.chunks(&batch)?;
+        let data = self.store.batch(number).and_then(|batch| Ok((self.store.chunks(&batch)?, batch)));
+        let Some((chunks, batch)) = unless_undone(data)? else { return Ok(0) };
         let parts = posting::parts(chunks.iter().map(Vec::len)).map_err(SettlementStoreError::from)?;
         let start = B256::new(batch.parent.data_acc.0.0);
         let mut acc = start;
@@ -412,40 +439,40 @@ impl<P: Publisher, Q: ProofSource> Driver<P, Q> {
 
     /// Stores what came, then says so to the core.
     fn take(&mut self, answer: Answer) -> Result<Event, DriverError> {
+        let mut asked = None;
+        if let Some((number, checkpoint)) = answer.about() {
+            // Of a batch that was dropped or sealed anew meanwhile it says nothing that is wanted; whoever dropped it has forgotten the question too.
+            asked = self.known(number)?.filter(|batch| checkpoint_of(batch) == checkpoint);
+            if asked.is_none() {
+                return Ok(Event::Tick);
+            }
+        }
         Ok(match answer {
-            Answer::Certified { number, revert_count, certificate } => {
-                let Some(batch) = self.known(number)? else { return Ok(Event::Tick) };
-                if !self.is_for(&certificate, &batch, revert_count) {
+            Answer::Certified { number, revert_count, certificate, .. } => {
+                if !asked.is_some_and(|batch| self.is_for(&certificate, &batch, revert_count)) {
                     tracing::error!(number, "the publisher brought a certificate for something else");
                     return Ok(Event::NotCertified { number, revert_count, has_failed: true });
                 }
-                let certificate = self.store.put_certificate(number, &certificate)?;
-                Event::Certified { number, certificate }
+                match unless_undone(self.store.put_certificate(number, &certificate))? {
+                    Some(certificate) => Event::Certified { number, certificate },
+                    None => Event::Tick,
+                }
             }
-            Answer::NotCertified { number, revert_count, has_failed } => {
+            Answer::NotCertified { number, revert_count, has_failed, .. } => {
                 Event::NotCertified { number, revert_count, has_failed }
             }
             Answer::Proven { number, checkpoint, proof } => {
-                // Of a batch that was dropped meanwhile it proves nothing that is wanted.
-                let batch = self.known(number)?;
-                if batch.is_none_or(|batch| batch.checkpoint.hash::<Native>().0 != checkpoint.0) {
-                    return Ok(Event::NotProven { number });
-                }
                 self.store.put_proof(number, &proof)?;
                 Event::Proof { number, checkpoint }
             }
-            Answer::NotProven { number } => Event::NotProven { number },
+            Answer::NotProven { number, .. } => Event::NotProven { number },
             Answer::Health { is_healthy } => Event::Health { is_healthy },
         })
     }
 
     /// The batch, unless it was dropped.
     fn known(&self, number: u64) -> Result<Option<BatchRecord>, DriverError> {
-        match self.store.batch(number) {
-            Ok(batch) => Ok(Some(batch)),
-            Err(SettlementStoreError::Missing { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        Ok(unless_undone(self.store.batch(number))?)
     }
 
     fn is_for(&self, certificate: &VerifiedCertificate, batch: &BatchRecord, revert_count: u64) -> bool {
@@ -488,9 +515,10 @@ impl<P: Publisher, Q: ProofSource> Driver<P, Q> {
             },
             Action::SetMode(mode) => self.store.set_mode(mode)?,
             Action::SetStage { number, stage } => {
-                self.store.set_stage(number, stage)?;
-                tracing::info!(number, ?stage, "batch");
-                self.notify(Notice::Stage { number, stage });
+                if unless_undone(self.store.set_stage(number, stage))? == Some(true) {
+                    tracing::info!(number, ?stage, "batch");
+                    self.notify(Notice::Stage { number, stage });
+                }
             }
             Action::Alarm(alarm) => {
                 tracing::warn!(?alarm, "settlement");
@@ -509,16 +537,20 @@ impl<P: Publisher, Q: ProofSource> Driver<P, Q> {
     }
 
     fn gather(&mut self, number: u64, revert_count: u64) -> Result<(), DriverError> {
-        let offer = Offer { batch: self.store.batch(number)?, revert_count };
+        let Some(batch) = self.known(number)? else { return Ok(()) };
+        let checkpoint = checkpoint_of(&batch);
+        let offer = Offer { batch, revert_count };
         let (publisher, answers) = (self.publisher.clone(), self.answers.0.clone());
         self.asked.spawn(async move {
             // The driver may have ended when the answer comes; then it is asked for again by the next.
             let answer = match publisher.publish(offer).await {
-                Ok(certificate) => Answer::Certified { number, revert_count, certificate: Box::new(certificate) },
+                Ok(certificate) => {
+                    Answer::Certified { number, checkpoint, revert_count, certificate: Box::new(certificate) }
+                }
                 Err(error) => {
                     tracing::warn!(number, %error, "no certificate");
                     let has_failed = matches!(error, NotCertified::Failed { .. });
-                    Answer::NotCertified { number, revert_count, has_failed }
+                    Answer::NotCertified { number, checkpoint, revert_count, has_failed }
                 }
             };
             let _ = answers.send(answer).await;
@@ -527,15 +559,15 @@ impl<P: Publisher, Q: ProofSource> Driver<P, Q> {
     }
 
     fn ask_proof(&mut self, number: u64) -> Result<(), DriverError> {
-        let batch = self.store.batch(number)?;
-        let checkpoint = B256::new(batch.checkpoint.hash::<Native>().0);
+        let Some(batch) = self.known(number)? else { return Ok(()) };
+        let checkpoint = checkpoint_of(&batch);
         let (proofs, answers) = (self.proofs.clone(), self.answers.0.clone());
         self.asked.spawn(async move {
             let answer = match proofs.prove(ProofRequest { batch }).await {
                 Ok(proof) => Answer::Proven { number, checkpoint, proof },
                 Err(error) => {
                     tracing::warn!(number, %error, "no proof");
-                    Answer::NotProven { number }
+                    Answer::NotProven { number, checkpoint }
                 }
             };
             let _ = answers.send(answer).await;
@@ -577,6 +609,15 @@ impl<P: Publisher, Q: ProofSource> Driver<P, Q> {
     fn input(&self, purpose: &Purpose) -> Result<(Bytes, Gas), SettlementStoreError> {
         let missing = |what, number| SettlementStoreError::Missing { what, number };
         let proof = |number| self.store.proof(number)?.ok_or(missing("the proof of batch", number));
+        // Another one may have been sealed under its number since the core decided.
+        let named = |number, checkpoint: B256| {
+            let batch = self.store.batch(number)?;
+            if checkpoint_of(&batch) == checkpoint {
+                Ok(batch)
+            } else {
+                Err(missing("as it is to be sent, batch", number))
+            }
+        };
         let input = match *purpose {
             Purpose::Post { number, part } => {
                 let batch = self.store.batch(number)?;
@@ -589,19 +630,19 @@ impl<P: Publisher, Q: ProofSource> Driver<P, Q> {
                 let gas = Gas::Limit(posting::gas(&input));
                 return Ok((input, gas));
             }
-            Purpose::Commit { number, expiry, .. } => {
-                let batch = self.store.batch(number)?;
+            Purpose::Commit { number, checkpoint, expiry, .. } => {
+                let batch = named(number, checkpoint)?;
                 let availability = self.availability(&batch, expiry)?;
                 Rollup::commitBatchCall { batch: header(&batch), availability }.abi_encode()
             }
             Purpose::Prove { number, .. } => Rollup::proveBatchCall { number, proof: proof(number)? }.abi_encode(),
-            Purpose::Execute { number, .. } => {
-                let batch = self.store.batch(number)?;
+            Purpose::Execute { number, checkpoint } => {
+                let batch = named(number, checkpoint)?;
                 let withdrawals = self.store.withdrawals(&batch)?;
                 Rollup::executeBatchCall { number, checkpoint: (&batch.checkpoint).into(), withdrawals }.abi_encode()
             }
-            Purpose::Settle { number, expiry, .. } => {
-                let batch = self.store.batch(number)?;
+            Purpose::Settle { number, checkpoint, expiry, .. } => {
+                let batch = named(number, checkpoint)?;
                 Rollup::settleBatchCall {
                     batch: header(&batch),
                     availability: self.availability(&batch, expiry)?,
@@ -622,6 +663,23 @@ impl<P: Publisher, Q: ProofSource> Driver<P, Q> {
         let certificate = self.store.certificate(batch.number)?.filter(|found| found.statement.expiry == expiry);
         Ok(certificate.ok_or_else(missing)?.to_calldata())
     }
+}
+
+/// Nothing for a batch whose record or blocks are gone. The node undoes blocks, and with them batches, when L1 takes back the requests that they consumed, whatever settlement is doing at that
+/// moment; what takes its place is told when it is sealed.
+fn unless_undone<T>(result: Result<T, SettlementStoreError>) -> Result<Option<T>, SettlementStoreError> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(SettlementStoreError::Missing { what, number }) => {
+            tracing::warn!(what, number, "a batch was undone while it was settled");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn checkpoint_of(batch: &BatchRecord) -> B256 {
+    B256::new(batch.checkpoint.hash::<Native>().0)
 }
 
 fn header(batch: &BatchRecord) -> Rollup::Batch {

@@ -189,12 +189,14 @@ impl SettlementStore {
         Ok(withdrawals)
     }
 
-    pub(crate) fn set_stage(&self, number: u64, stage: Stage) -> Result<(), SettlementStoreError> {
+    /// Notes a batch's stage, and says whether it was another.
+    pub(crate) fn set_stage(&self, number: u64, stage: Stage) -> Result<bool, SettlementStoreError> {
         let batch = self.batch(number)?;
-        if batch.stage != stage {
+        let is_another = batch.stage != stage;
+        if is_another {
             self.database.put_batch(&BatchRecord { stage, ..batch })?;
         }
-        Ok(())
+        Ok(is_another)
     }
 
     /// The stored certificate of a batch, unchecked.

@@ -1,6 +1,6 @@
 //! What peers gossip and ask, at a full node.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use joule_follow::Applied;
 use joule_p2p::{Event, Gossip, Kind, Verdict};
@@ -59,7 +59,7 @@ async fn block(followed: &Followed, source: &Source, wanted: &Wanted, gossip: Go
     if followed.with(|chain| chain.head()).await >= number {
         return gossip.judge(Verdict::Ignore);
     }
-    source.highest.fetch_max(number, Ordering::Relaxed);
+    followed.is_signed(number);
     gossip.judge(Verdict::Accept);
     match followed.with(move |chain| chain.apply(&block)).await {
         Ok(Applied::Taken | Applied::Known) => {}

@@ -39,12 +39,38 @@ pub(crate) struct Followed {
     chain: Arc<Mutex<Chain>>,
     events: broadcast::Sender<NodeEvent>,
     halted: Arc<Mutex<Option<String>>>,
+    /// The highest number of a block that the sequencer signed, as far as L1 has not taken away what it was built on.
+    highest: Arc<AtomicU64>,
     metrics: Metrics,
 }
 
 impl Followed {
     pub(crate) fn new(chain: Chain, events: broadcast::Sender<NodeEvent>, metrics: Metrics) -> Self {
-        Self { chain: Arc::new(Mutex::new(chain)), events, halted: Arc::default(), metrics }
+        let highest = Arc::new(AtomicU64::new(chain.head()));
+        Self { chain: Arc::new(Mutex::new(chain)), events, halted: Arc::default(), highest, metrics }
+    }
+
+    /// The sequencer has signed a block of this number.
+    pub(crate) fn is_signed(&self, number: u64) {
+        self.highest.fetch_max(number, Ordering::Relaxed);
+    }
+
+    /// The highest block known to be signed.
+    pub(crate) fn highest(&self) -> u64 {
+        self.highest.load(Ordering::Relaxed)
+    }
+
+    /// L1 has other requests from an index on. What was signed on those before is undone, here and at the sequencer, whether this node has it already or not.
+    ///
+    /// # Errors
+    /// As [`Chain::requests_changed`].
+    pub(crate) fn requests_changed(&self, first: u64) -> Result<(), ChainError> {
+        self.with_here(|chain| {
+            let changed = chain.requests_changed(first);
+            // Blocks that are signed now raise it again.
+            self.highest.store(chain.head(), Ordering::Relaxed);
+            changed
+        })
     }
 
     /// Works on the chain on a thread that may block, and tells what happened to it.
@@ -68,7 +94,10 @@ impl Followed {
             // Nobody may be listening.
             let _ = self.events.send(match change {
                 Change::Block(number) => NodeEvent::Block { number },
-                Change::Reverted(to) => NodeEvent::Reverted { to },
+                Change::Reverted(to) => {
+                    self.highest.store(to, Ordering::Relaxed);
+                    NodeEvent::Reverted { to }
+                }
             });
         }
         self.metrics.block_number.set(chain.head() as i64);
@@ -94,8 +123,6 @@ pub struct FullNode {
     peers: Option<PeerCount>,
     base_fee: u64,
     began: u64,
-    /// The highest number of a block that the sequencer signed.
-    highest: Arc<AtomicU64>,
     /// Why it is behind, if it cannot help it.
     stuck: Arc<Mutex<Option<String>>>,
     failed: Arc<OnceLock<String>>,
@@ -121,7 +148,7 @@ impl FullNode {
     fn target(&self) -> u64 {
         let committed =
             self.l1.borrow().as_ref().and_then(|l1| l1.batches.last().map(|batch| batch.checkpoint.block_number));
-        self.highest.load(Ordering::Relaxed).max(committed.unwrap_or(0))
+        self.followed.highest().max(committed.unwrap_or(0))
     }
 }
 
@@ -244,3 +271,6 @@ pub(crate) fn note(error: &ChainError) {
         error => tracing::error!(%error, "the chain cannot be followed"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,10 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicU64},
-    },
+    sync::{Arc, Mutex, OnceLock, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -113,8 +110,7 @@ impl RunningFullNode {
         let began = chain.head();
         let followed = Followed::new(chain, events.clone(), metrics.clone());
         let wanted: Wanted = Arc::new(Notify::new());
-        let (highest, stuck, failed) =
-            (Arc::new(AtomicU64::new(began)), Arc::new(Mutex::new(None)), Arc::new(OnceLock::new()));
+        let (stuck, failed) = (Arc::new(Mutex::new(None)), Arc::new(OnceLock::new()));
         let (l1_views, l1_view) = watch::channel(None);
         let (sequencers, known_sequencers) = watch::channel(None);
 
@@ -132,14 +128,7 @@ impl RunningFullNode {
         }
         let forward = Forward::new(plan.sequencer_rpc.as_deref(), network.clone(), events.clone(), plan.gossip_wait)?;
         let committee = Arc::new(Committee::new(plan.members)?);
-        let source = Source::new(
-            network.clone(),
-            committee,
-            l1.client.clone(),
-            plan.serve_limit,
-            known_sequencers,
-            highest.clone(),
-        );
+        let source = Source::new(network.clone(), committee, l1.client.clone(), plan.serve_limit, known_sequencers);
         let node = Arc::new(FullNode {
             database: database.clone(),
             followed: followed.clone(),
@@ -149,7 +138,6 @@ impl RunningFullNode {
             peers: network.as_ref().map(PeerCount::of),
             base_fee,
             began,
-            highest,
             stuck: stuck.clone(),
             failed: failed.clone(),
             is_draining: AtomicBool::new(false),
@@ -171,7 +159,7 @@ impl RunningFullNode {
             let (followed, wanted) = (followed.clone(), wanted.clone());
             move |others_from: Option<u64>| {
                 if let Some(first) = others_from
-                    && let Err(error) = followed.with_here(|chain| chain.requests_changed(first))
+                    && let Err(error) = followed.requests_changed(first)
                 {
                     note(&error);
                 }

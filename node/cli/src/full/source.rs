@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -99,7 +99,6 @@ pub(crate) struct Source {
     pub(crate) client: L1Client,
     pub(crate) limit: Duration,
     pub(crate) sequencers: watch::Receiver<Option<Sequencers>>,
-    pub(crate) highest: Arc<AtomicU64>,
     turn: Arc<AtomicUsize>,
 }
 
@@ -120,9 +119,8 @@ impl Source {
         client: L1Client,
         limit: Duration,
         sequencers: watch::Receiver<Option<Sequencers>>,
-        highest: Arc<AtomicU64>,
     ) -> Self {
-        Self { network, committee, client, limit, sequencers, highest, turn: Arc::default() }
+        Self { network, committee, client, limit, sequencers, turn: Arc::default() }
     }
 
     /// Asks peers for the blocks behind the head, up to `last`, and returns whether any came.
@@ -182,7 +180,7 @@ impl Source {
                     Err(_) => return FromPeer::Liar(Offence::Rejected),
                 }
             }
-            self.highest.fetch_max(head + read.len() as u64, Ordering::Relaxed);
+            followed.is_signed(head + read.len() as u64);
             let applied = followed.with(move |chain| {
                 for block in read {
                     match chain.apply(&block)? {

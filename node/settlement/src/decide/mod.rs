@@ -29,7 +29,8 @@ struct Batch {
     is_settled_in_steps: bool,
     has_proof: bool,
     sent_under: Option<u64>,
-    stage: Stage,
+    /// As it is recorded; `None` where the record says what L1 had before this process began, and may have no more.
+    stage: Option<Stage>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,8 +70,7 @@ impl Settlement {
     /// Takes up what was recovered.
     pub fn new(policy: Policy, recovered: Recovered) -> Self {
         let batches = recovered.batches.into_iter().map(|(sealed, certificate, has_proof, sent_under)| {
-            let stage = Stage::Sealed;
-            let (by_l1, is_settled_in_steps) = (false, false);
+            let (by_l1, is_settled_in_steps, stage) = (false, false, None);
             (sealed.number, Batch { sealed, certificate, by_l1, is_settled_in_steps, has_proof, sent_under, stage })
         });
         Self {
@@ -109,6 +109,12 @@ impl Settlement {
     /// Whether another sealed batch is taken.
     pub fn has_room(&self) -> bool {
         self.batches.len() < self.policy.batches_max
+    }
+
+    /// Whether another batch of that number is here.
+    pub fn has_another(&self, sealed: &Sealed) -> bool {
+        let known = self.batches.get(&sealed.number).map(|known| (known.sealed.parent, known.sealed.checkpoint));
+        known.is_some_and(|known| known != (sealed.parent, sealed.checkpoint))
     }
 
     /// Whether a batch's data goes to L1, so that a view must count its posted parts.
@@ -215,7 +221,7 @@ impl Settlement {
             is_settled_in_steps: false,
             has_proof: false,
             sent_under: None,
-            stage: Stage::Sealed,
+            stage: Some(Stage::Sealed),
         };
         self.batches.insert(number, batch);
     }
@@ -369,15 +375,15 @@ impl Settlement {
             } else {
                 Stage::Sealed
             };
-            if stage != batch.stage {
-                if stage > batch.stage {
+            if batch.stage != Some(stage) {
+                if batch.stage < Some(stage) {
                     self.waits.remove(&(wait::SEND, number));
                 }
-                batch.stage = stage;
+                batch.stage = Some(stage);
                 actions.push(Action::SetStage { number, stage });
             }
         }
-        while let Some(first) = self.batches.first_entry().filter(|first| first.get().stage == Stage::Executed) {
+        while let Some(first) = self.batches.first_entry().filter(|first| first.get().stage == Some(Stage::Executed)) {
             let number = *first.key();
             first.remove();
             self.executed = number;

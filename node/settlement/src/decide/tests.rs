@@ -233,3 +233,15 @@ fn a_revert_is_sent_once_and_nothing_is_committed_meanwhile() {
     changed.in_flight = vec![InFlight { nonce: 1, purpose, is_cancelled: false }];
     assert!(sends(&look(&mut settlement, changed)).iter().all(|purpose| purpose.names().is_none()));
 }
+
+#[test]
+fn what_l1_dropped_while_nobody_looked_is_recorded() {
+    let batches = vec![(sealed(1), None, true, None), (sealed(2), None, true, None)];
+    let mut settlement = Settlement::new(Policy::default(), Recovered { mode: Mode::Committee, executed: 0, batches });
+    // The disk may have them as committed, and L1 does not have the second any more.
+    let actions = look(&mut settlement, view(1, 0));
+    assert!(actions.contains(&Action::SetStage { number: 1, stage: Stage::Committed }), "{actions:?}");
+    assert!(actions.contains(&Action::SetStage { number: 2, stage: Stage::Sealed }), "{actions:?}");
+    let actions = look(&mut settlement, view(1, 0));
+    assert!(!actions.iter().any(|action| matches!(action, Action::SetStage { .. })), "once: {actions:?}");
+}

@@ -265,7 +265,7 @@ pub enum Alarm {
         /// How often by now.
         times: u32,
     },
-    /// A batch was sealed that contradicts one sealed before, or leaves a gap. It is not taken.
+    /// A batch was sealed that contradicts one sealed before which L1 has or could still get, or leaves a gap. It is not taken.
     Contradiction {
         /// The number.
         number: u64,

@@ -179,3 +179,34 @@ async fn a_stranger_who_reverts_for_a_late_operator_changes_the_count_alone() {
     running.until_executed(&world, 1).await;
     world.check_history().await;
 }
+
+#[tokio::test]
+async fn a_batch_that_is_undone_before_l1_could_have_it_makes_room_for_the_one_sealed_in_its_place() {
+    let mut world = world_with_a_batch().await;
+    world.provers.is_up.store(false, Ordering::SeqCst);
+    // It waits for its proof, with its certificate.
+    world.policy.settle_at_once_wait_s = 1 << 40;
+    let mut running = world.drive().await;
+    for _ in 0..3 {
+        running.turn().await;
+        world.mine();
+    }
+    assert_eq!((world.stage(1), world.rollup().await.committed), (Stage::Available, 0));
+    world.undo();
+    // Whatever is due meanwhile finds no batch, and settling goes on.
+    for _ in 0..3 {
+        world.wait(world.policy.retry_max_s);
+        running.turn().await;
+        world.mine();
+    }
+    let requests = world.requests().await;
+    world.block(requests, Vec::new());
+    assert_eq!(world.seal(), 1);
+    running.handle.sealed(1).await.expect("settles");
+    world.provers.is_up.store(true, Ordering::SeqCst);
+    running.until_executed(&world, 1).await;
+    // Members have signed the first under this count of drops and sign no other: the second's data goes to L1. That is all a person hears of it.
+    let alarms: Vec<_> = running.seen.iter().filter(|notice| matches!(notice, Notice::Alarm(_))).collect();
+    assert_eq!(alarms, [&Notice::Alarm(Alarm::FellBack { number: 1 })]);
+    world.check_history().await;
+}

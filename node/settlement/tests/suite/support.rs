@@ -305,6 +305,12 @@ impl World {
         self.execution.follow(&executed.sealed);
     }
 
+    /// Undoes all blocks, as a node does whose first requests L1 took back.
+    pub(crate) fn undo(&mut self) {
+        self.database.revert_to(0, false).expect("within the window");
+        self.execution = self.database.execution().expect("at genesis");
+    }
+
     /// Seals all blocks since the last batch into the next one.
     pub(crate) fn seal(&mut self) -> u64 {
         let view = self.database.view().expect("a view");
