@@ -199,6 +199,13 @@ impl SigningLog {
         self.entries = self.entries.split_off(&(self.floor, 0, B256::ZERO));
     }
 
+    /// Until when the data of a batch that leads to `checkpoint` is promised, unix seconds: the furthest expiry signed, under whatever count of drops.
+    pub fn promised_until(&self, batch_number: u64, checkpoint: B256) -> Option<u64> {
+        let of_batch = self.entries.range((batch_number, 0, B256::ZERO)..);
+        let of_batch = of_batch.take_while(|((number, ..), _)| *number == batch_number);
+        of_batch.filter(|(_, subject)| subject.checkpoint == checkpoint).map(|(_, subject)| subject.expiry).max()
+    }
+
     /// The first batch that may still be signed.
     pub fn floor(&self) -> u64 {
         self.floor

@@ -22,7 +22,7 @@ use crate::{
     keys::MemberKeys,
     l1::L1View,
     metrics::Metrics,
-    rules::{AcceptedOffer, Promises},
+    rules::{AcceptedOffer, OfferRefused, Promises},
     worker::{self, WorkError, Worker},
 };
 
@@ -53,6 +53,29 @@ pub struct Member {
     /// The highest batch number that an accepted offer had while this member was behind.
     wanted: AtomicU64,
     metrics: Metrics,
+}
+
+/// An offer, by one view of L1.
+#[derive(Debug)]
+enum Judged {
+    /// It may be signed.
+    ToSign(AcceptedOffer),
+    /// It must be held, and not signed.
+    ToHold { held: AcceptedOffer, refused: OfferRefused },
+}
+
+impl Judged {
+    fn offer(&self) -> &SignedOffer {
+        match self {
+            Self::ToSign(offer) | Self::ToHold { held: offer, .. } => offer.signed(),
+        }
+    }
+
+    fn into_offer(self) -> SignedOffer {
+        match self {
+            Self::ToSign(offer) | Self::ToHold { held: offer, .. } => offer.into_signed(),
+        }
+    }
 }
 
 fn busy(what: &str) -> Refusal {
@@ -159,32 +182,53 @@ impl Member {
 
     fn offer_blocking(&self, bytes: &[u8]) -> Result<Share, Refusal> {
         let began = Instant::now();
-        let not_ready = |message: &str| Refusal { code: RefusalCode::Syncing, message: message.to_owned() };
-        let l1 = self.l1().ok_or_else(|| not_ready("L1 has not been read yet"))?;
-        let malformed =
-            |error: &dyn std::fmt::Display| Refusal { code: RefusalCode::Malformed, message: error.to_string() };
-        let offer = SignedOffer::decode(bytes).map_err(|error| malformed(&error))?;
-        let number = offer.offer().statement().batch_number;
-        let held = AcceptedOffer::committed_by_sequencer(&offer, &l1);
-        let accepted = match (AcceptedOffer::to_sign(offer, &l1, self.promises), held) {
-            (Ok(accepted), _) => accepted,
+        let l1 = self
+            .l1()
+            .ok_or_else(|| Refusal { code: RefusalCode::Syncing, message: "L1 has not been read yet".to_owned() })?;
+        let offer = SignedOffer::decode(bytes);
+        let offer = offer.map_err(|error| Refusal { code: RefusalCode::Malformed, message: error.to_string() })?;
+        // Before the worker is waited for: strangers must not wait in the place of the sequencer.
+        let judged = self.judge(offer, &l1)?;
+        let share = self.work(judged, l1)?;
+        self.metrics.accept_seconds.observe(began.elapsed().as_secs_f64());
+        Ok(share)
+    }
+
+    fn judge(&self, offer: SignedOffer, l1: &L1View) -> Result<Judged, OfferRefused> {
+        let held = AcceptedOffer::committed_by_sequencer(&offer, l1);
+        match (AcceptedOffer::to_sign(offer, l1, self.promises), held) {
+            (Ok(accepted), _) => Ok(Judged::ToSign(accepted)),
             // Not to be signed, its expiry being near or its batch executed; but L1 has it, so this member must hold it to go on.
-            (Err(refused), Some(held)) => {
-                let mut worker = self.worker();
+            (Err(refused), Some(held)) => Ok(Judged::ToHold { held, refused }),
+            (Err(refused), None) => Err(refused),
+        }
+    }
+
+    /// Does what was judged by a view of L1.
+    fn work(&self, mut judged: Judged, mut l1: Arc<L1View>) -> Result<Share, Refusal> {
+        let mut worker = self.worker();
+        // L1 is followed under this lock. If it was, meanwhile, the disk is in step with a newer view, and an offer that was good may now take the place of a batch that L1 has committed.
+        if let Some(now) = self.l1().filter(|now| !Arc::ptr_eq(now, &l1)) {
+            judged = self.judge(judged.into_offer(), &now)?;
+            l1 = now;
+        }
+        let number = judged.offer().offer().statement().batch_number;
+        let share = match judged {
+            Judged::ToSign(accepted) => {
+                let signed = worker.sign(&accepted, &l1).map_err(|error| self.refused(number, error))?;
+                self.metrics.blocks.inc_by(signed.blocks as u64);
+                let checkpoint = accepted.signed().offer().statement().checkpoint;
+                tracing::info!(number, blocks = signed.blocks, %checkpoint, "signed a batch");
+                Ok(signed.share)
+            }
+            Judged::ToHold { held, refused } => {
                 let blocks = worker.take(&held, &l1).map_err(|error| self.refused(number, error))?;
                 self.metrics.blocks.inc_by(blocks as u64);
-                self.metrics.held.set(worker.last_number().map_err(|error| internal(&error))? as i64);
-                return Err(refused.into());
+                Err(refused.into())
             }
-            (Err(refused), None) => return Err(refused.into()),
         };
-        let mut worker = self.worker();
-        let signed = worker.sign(&accepted, &l1).map_err(|error| self.refused(number, error))?;
-        self.metrics.blocks.inc_by(signed.blocks as u64);
-        self.metrics.accept_seconds.observe(began.elapsed().as_secs_f64());
         self.metrics.held.set(worker.last_number().map_err(|error| internal(&error))? as i64);
-        tracing::info!(number, blocks = signed.blocks, checkpoint = %accepted.signed().offer().statement().checkpoint, "signed a batch");
-        Ok(signed.share)
+        share
     }
 
     /// Notes that an offer came too early, and what to answer.
@@ -363,5 +407,46 @@ fn not_ready(l1: Option<&L1View>, batch_number: u64, checkpoint: B256) -> Option
             Some(format!("L1 has another batch {batch_number}"))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use joule_workload::{Chain, GENESIS_SECONDS};
+
+    use super::*;
+    use crate::bench::{BatchMaker, quiet_l1};
+
+    #[test]
+    fn what_is_signed_is_good_by_the_view_that_the_disk_is_in_step_with() {
+        let (folder, genesis) = (tempfile::tempdir().expect("a folder"), Chain::test_genesis());
+        let key = joule_committee::EcdsaSecretKey::from_bytes(&[1; 32]).expect("a key");
+        let account = key.address();
+        let keyset = joule_committee::ecdsa_keyset_hash(1, &[account]);
+        let keys = MemberKeys::new(account, Some(key), None).expect("keys");
+        let mut maker = BatchMaker::new(genesis, 1);
+        let requests = [Chain::deposit(&joule_protocol::Address([3; 20]), 9)];
+        let before = quiet_l1(maker.sequencer(), maker.checkpoint().protocol_version, keyset, &requests);
+        let batch =
+            maker.seal(&mut requests.to_vec().into(), &mut VecDeque::new(), 1, GENESIS_SECONDS + 60).expect("a batch");
+        let offer = maker.offer(batch, &before, keyset, before.time_s + before.remaining_min_s).expect("an offer");
+        let database = Database::open(folder.path(), &genesis).expect("opens");
+        let promises = Promises { expiry_ahead_max_s: u64::MAX / 2 };
+        let member = Member::open(database, keys, before.l1_chain_id, before.rollup, promises).expect("opens");
+        let (before, after) = (Arc::new(before.clone()), Arc::new(L1View { revert_count: 1, ..before }));
+
+        let judged = |view: &L1View| member.judge(offer.clone(), view);
+        let good = judged(&before).expect("good");
+        assert_eq!(judged(&after).expect_err("made out for another count").code(), RefusalCode::NotNext);
+        // L1 moves after the offer was judged, and before its turn comes.
+        member.l1.send_replace(Some(after));
+        let refused = member.work(good, before.clone()).expect_err("L1 would not take it");
+        assert_eq!(refused.code, RefusalCode::NotNext);
+        assert!(member.worker().log().is_empty() && member.last_number().expect("reads") == 0, "nothing came of it");
+        member.l1.send_replace(Some(before.clone()));
+        let share = member.work(judged(&before).expect("good"), before).expect("signs");
+        assert_eq!(share.account, account);
     }
 }

@@ -197,6 +197,11 @@ impl AcceptedOffer {
         &self.0
     }
 
+    /// The offer, to be judged anew.
+    pub fn into_signed(self) -> SignedOffer {
+        self.0
+    }
+
     /// An offer that asks for a signature.
     ///
     /// # Errors

@@ -139,11 +139,40 @@ pub struct WatchReport {
 #[derive(Debug)]
 struct Known {
     probes: Probes,
-    /// What L1 says of each batch, by number. A batch that L1 dropped is not here any more.
-    on_l1: BTreeMap<u64, (B256, Option<PromisedBatch>)>,
+    /// What L1 says of each batch, by number: its commit, and what that promises. A batch that L1 dropped is not here any more.
+    on_l1: BTreeMap<u64, (Commit, Option<PromisedBatch>)>,
     /// The same with the members that claim to hold a batch beside those that signed it: a certificate carries as many signatures as it needs and no more.
     promised: Arc<Vec<PromisedBatch>>,
     now_s: u64,
+}
+
+/// What tells one commit of a batch from another. A batch that was dropped and committed again leads to the same checkpoint under another certificate, or with its data on L1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Commit {
+    checkpoint: B256,
+    revert_count: u64,
+    transaction: B256,
+}
+
+impl From<&BatchOnL1> for Commit {
+    fn from(batch: &BatchOnL1) -> Self {
+        let BatchOnL1 { checkpoint, revert_count, transaction, .. } = batch;
+        Self { checkpoint: checkpoint_hash(checkpoint), revert_count: *revert_count, transaction: *transaction }
+    }
+}
+
+impl Known {
+    /// Forgets promises that are over or that L1 dropped, and says whose commits are to be read: a commit never changes, so what is known is not asked for again.
+    fn learn(&mut self, batches: &[BatchOnL1], now_s: u64) -> Vec<BatchOnL1> {
+        self.now_s = now_s;
+        self.on_l1.retain(|number, (commit, promise)| {
+            let on_l1 = number.checked_sub(1).and_then(|index| batches.get(usize::try_from(index).ok()?));
+            let is_there = on_l1.is_some_and(|batch| Commit::from(batch) == *commit);
+            is_there && promise.as_ref().is_none_or(|promise| promise.until_s > now_s)
+        });
+        let latest = batches.iter().rev().take(PROMISED_MAX);
+        latest.filter(|batch| !self.on_l1.contains_key(&batch.number)).cloned().collect()
+    }
 }
 
 /// A watcher of one committee.
@@ -187,30 +216,13 @@ impl Watch {
         let Some(view) = l1.look().await? else { return Ok(()) };
         let client = l1.client().clone();
         let (quorum, accounts) = seated(&client).await?;
-        // Only what is new is asked for: a commit never changes.
-        let mut fresh = Vec::new();
-        {
-            let mut known = self.known();
-            known.now_s = view.time_s;
-            let batches = &view.batches;
-            known.on_l1.retain(|number, (checkpoint, promise)| {
-                let on_l1 = number.checked_sub(1).and_then(|index| batches.get(usize::try_from(index).ok()?));
-                let is_there = on_l1.is_some_and(|batch| checkpoint_hash(&batch.checkpoint) == *checkpoint);
-                is_there && promise.as_ref().is_none_or(|promise| promise.until_s > view.time_s)
-            });
-            for batch in batches.iter().rev().take(PROMISED_MAX) {
-                let hash = checkpoint_hash(&batch.checkpoint);
-                if known.on_l1.get(&batch.number).is_none_or(|(known, _)| *known != hash) {
-                    fresh.push(batch.clone());
-                }
-            }
-        }
+        let fresh = self.known().learn(&view.batches, view.time_s);
         let mut owners = self.owners.lock().await;
         for batch in fresh {
             let Some(parent) = l1.history().parent_of(batch.number).copied() else { continue };
             let promise = promise_of(&client, &mut owners, &batch, parent).await?;
             let promise = promise.filter(|promise| promise.until_s > view.time_s);
-            self.known().on_l1.insert(batch.number, (checkpoint_hash(&batch.checkpoint), promise));
+            self.known().on_l1.insert(batch.number, (Commit::from(&batch), promise));
         }
         let claims = self.claims().await;
         let mut known = self.known();
@@ -447,4 +459,48 @@ async fn promise_of(
     }
     let (number, checkpoint) = (batch.number, batch.checkpoint);
     Ok(Some(PromisedBatch { number, parent, checkpoint, until_s: certificate.statement.expiry, members }))
+}
+
+#[cfg(test)]
+mod tests {
+    use joule_l1::StageOnL1;
+
+    use super::*;
+    use crate::bench::BatchMaker;
+
+    fn on_l1(revert_count: u64, transaction: u8, available_at: AvailableAt) -> BatchOnL1 {
+        BatchOnL1 {
+            number: 1,
+            parent: B256::ZERO,
+            checkpoint: *BatchMaker::new(joule_workload::Chain::test_genesis(), 1).checkpoint(),
+            revert_count,
+            data_bytes: 1,
+            available_at,
+            stage: StageOnL1::Committed,
+            block_number: 1,
+            transaction: B256::repeat_byte(transaction),
+        }
+    }
+
+    #[test]
+    fn a_batch_that_was_dropped_and_committed_again_between_two_looks_is_read_again() {
+        let (on_l1_before, promised) = Default::default();
+        let mut known = Known { probes: Probes::new(0), on_l1: on_l1_before, promised, now_s: 0 };
+        let certified = AvailableAt::Committee { scheme: 1 };
+        let first = on_l1(0, 1, certified.clone());
+        let checkpoint = first.checkpoint;
+        let promise =
+            PromisedBatch { number: 1, parent: checkpoint, checkpoint, until_s: 100, members: vec![Address::ZERO] };
+        assert_eq!(known.learn(std::slice::from_ref(&first), 5), std::slice::from_ref(&first));
+        known.on_l1.insert(1, (Commit::from(&first), Some(promise.clone())));
+        assert!(known.learn(std::slice::from_ref(&first), 6).is_empty(), "what is known is not asked for");
+        // The same batch, which others have signed, with another expiry, or whose data is on L1 now.
+        for again in [on_l1(1, 2, certified.clone()), on_l1(1, 3, AvailableAt::L1)] {
+            known.on_l1.insert(1, (Commit::from(&first), Some(promise.clone())));
+            assert_eq!(known.learn(std::slice::from_ref(&again), 7), std::slice::from_ref(&again));
+            assert!(known.on_l1.is_empty(), "the promise of the first commit binds nobody");
+        }
+        known.on_l1.insert(1, (Commit::from(&first), Some(promise)));
+        assert_eq!(known.learn(std::slice::from_ref(&first), 100).len(), 1, "its time is over");
+    }
 }

@@ -191,7 +191,8 @@ impl Worker {
             first_block: offer.parent().block_number + 1,
             last_block: offer.checkpoint().block_number,
             data_bytes: statement.data_bytes,
-            certificate_expiry: None,
+            // It may have been here before, and signed: what L1 drops it can take back, where it is reorganised.
+            certificate_expiry: self.log.promised_until(statement.batch_number, statement.checkpoint),
             stage: Stage::Sealed,
             l1_transaction: None,
         })?;
@@ -383,4 +384,66 @@ pub fn executed(view: &View<'_>) -> Result<(u64, Checkpoint), WorkError> {
         Some(batch) => (batch.number, batch.checkpoint),
         None => (journal::base(view)?, *view.floor()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, sync::Arc};
+
+    use joule_l1::{AvailableAt, BatchOnL1, StageOnL1};
+    use joule_workload::{Chain, GENESIS_SECONDS};
+
+    use super::*;
+    use crate::{
+        bench::{BatchMaker, quiet_l1},
+        rules::Promises,
+    };
+
+    const NOW: u64 = GENESIS_SECONDS + 60;
+
+    #[test]
+    fn what_was_promised_of_a_batch_is_known_when_l1_takes_it_back_in() {
+        let (folder, genesis) = (tempfile::tempdir().expect("a folder"), Chain::test_genesis());
+        let key = joule_committee::EcdsaSecretKey::from_bytes(&[1; 32]).expect("a key");
+        let account = key.address();
+        let keyset = joule_committee::ecdsa_keyset_hash(1, &[account]);
+        let keys = MemberKeys::new(account, Some(key), None).expect("keys");
+        let mut maker = BatchMaker::new(genesis, 1);
+        let requests = [Chain::deposit(&joule_protocol::Address([3; 20]), 9)];
+        let l1 = quiet_l1(maker.sequencer(), maker.checkpoint().protocol_version, keyset, &requests);
+        let batch = maker.seal(&mut requests.to_vec().into(), &mut VecDeque::new(), 1, NOW).expect("a batch");
+        let expiry = l1.time_s + l1.remaining_min_s + 1_000;
+        let offer = maker.offer(batch.clone(), &l1, keyset, expiry).expect("an offer");
+        let database = Database::open(folder.path(), &genesis).expect("opens");
+        let mut worker = Worker::open(database, keys, l1.l1_chain_id, l1.rollup).expect("opens");
+        let promises = Promises { expiry_ahead_max_s: u64::MAX / 2 };
+        let accepted = AcceptedOffer::to_sign(offer.clone(), &l1, promises).expect("good");
+        worker.sign(&accepted, &l1).expect("signs");
+        let promised = |worker: &Worker| {
+            let record = worker.database().view().expect("a view").batch(1).expect("reads");
+            record.map(|record| record.certificate_expiry)
+        };
+        assert_eq!(promised(&worker), Some(Some(expiry)));
+
+        // L1 drops it, and then is reorganised and has it, with the certificate that this member has signed.
+        let dropped = L1View { revert_count: 1, ..l1.clone() };
+        assert_eq!(worker.follow(&dropped).expect("follows"), 1);
+        assert_eq!(promised(&worker), None);
+        let on_l1 = BatchOnL1 {
+            number: 1,
+            parent: checkpoint_hash(&batch.parent),
+            checkpoint: batch.checkpoint,
+            revert_count: 0,
+            data_bytes: batch.data_bytes,
+            available_at: AvailableAt::Committee { scheme: 1 },
+            stage: StageOnL1::Committed,
+            block_number: 1,
+            transaction: B256::ZERO,
+        };
+        let back = L1View { batches: Arc::new(vec![on_l1]), ..l1 };
+        worker.follow(&back).expect("follows");
+        let held = AcceptedOffer::committed(offer, &back).expect("L1's");
+        assert_eq!(worker.take(&held, &back).expect("takes"), 1);
+        assert_eq!(promised(&worker), Some(Some(expiry)), "pruning must know it");
+    }
 }

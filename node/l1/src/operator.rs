@@ -184,6 +184,9 @@ pub struct Operator<S> {
     seen: u64,
     /// Used nonces whose receipts were read, until they are settled.
     read: BTreeMap<u64, bool>,
+    /// What was found and not reported yet: an observation that fails in the middle reports nothing, and nothing is found twice.
+    failed: Vec<Vec<u8>>,
+    alarms: Vec<OperatorAlarm>,
 }
 
 impl<S: OutboxStore> Operator<S> {
@@ -213,6 +216,8 @@ impl<S: OutboxStore> Operator<S> {
             view: AccountView { head: head.number, used: 0, settled: 0 },
             seen: 0,
             read: BTreeMap::new(),
+            failed: Vec::new(),
+            alarms: Vec::new(),
         };
         operator.view = operator.account(&head).await?;
         operator.seen = operator.view.used;
@@ -284,15 +289,13 @@ impl<S: OutboxStore> Operator<S> {
     pub async fn observe(&mut self, at: &BlockRef) -> Result<Report, SendError> {
         self.view = self.account(at).await?;
         let view = self.view;
-        let mut alarms = Vec::new();
         let foreign: Vec<u64> = (self.seen..view.used).filter(|&nonce| self.outbox.entry(nonce).is_none()).collect();
         if let (Some(&first), Some(&last)) = (foreign.first(), foreign.last()) {
-            alarms.push(OperatorAlarm::ForeignNonces { first, last });
+            self.alarm(OperatorAlarm::ForeignNonces { first, last });
         }
         self.seen = self.seen.max(view.used);
 
         self.read.retain(|&nonce, _| nonce < view.used);
-        let mut failed = Vec::new();
         let used: Vec<Entry> = self.outbox.entries().filter(|entry| entry.nonce < view.used).cloned().collect();
         for entry in used {
             if self.read.contains_key(&entry.nonce) {
@@ -301,8 +304,8 @@ impl<S: OutboxStore> Operator<S> {
             if let Some((hash, success)) = self.outcome(&entry).await? {
                 self.read.insert(entry.nonce, success);
                 if !success {
-                    alarms.push(OperatorAlarm::Failed { nonce: entry.nonce, hash });
-                    failed.push(entry.tag);
+                    self.alarm(OperatorAlarm::Failed { nonce: entry.nonce, hash });
+                    self.failed.push(entry.tag);
                 }
             }
         }
@@ -310,7 +313,7 @@ impl<S: OutboxStore> Operator<S> {
             match action {
                 OutboxAction::Forget { nonce } => {
                     if self.read.remove(&nonce).is_none() {
-                        alarms.push(OperatorAlarm::Displaced { nonce });
+                        self.alarm(OperatorAlarm::Displaced { nonce });
                     }
                     self.store.remove(nonce).map_err(store)?;
                     self.outbox.remove(nonce);
@@ -319,7 +322,7 @@ impl<S: OutboxStore> Operator<S> {
                     let Some(entry) = self.outbox.entry(nonce) else { continue };
                     let raw = entry.raw.clone();
                     if let Some(reason) = self.broadcast(&raw).await {
-                        alarms.push(OperatorAlarm::NotAccepted { nonce, reason });
+                        self.alarm(OperatorAlarm::NotAccepted { nonce, reason });
                     }
                 }
                 OutboxAction::Raise { nonce } => {
@@ -328,11 +331,11 @@ impl<S: OutboxStore> Operator<S> {
                     match self.fees.raise(entry.last().fees, base_fee, tip) {
                         Some(fees) => {
                             if let Some(reason) = self.sign_and_send(entry, fees).await? {
-                                alarms.push(OperatorAlarm::NotAccepted { nonce, reason });
+                                self.alarm(OperatorAlarm::NotAccepted { nonce, reason });
                             }
                         }
                         None => {
-                            alarms.push(OperatorAlarm::FeesAtMost { nonce, cap_max: self.fees.cap_max });
+                            self.alarm(OperatorAlarm::FeesAtMost { nonce, cap_max: self.fees.cap_max });
                             // Dear or not, the pool may have lost it.
                             let _ = self.broadcast(&entry.raw).await;
                         }
@@ -358,7 +361,15 @@ impl<S: OutboxStore> Operator<S> {
             tag: entry.tag.clone(),
             is_cancelled: entry.to == self.address,
         });
-        Ok(Report { pending: pending.collect(), failed, alarms })
+        let pending = pending.collect();
+        Ok(Report { pending, failed: std::mem::take(&mut self.failed), alarms: std::mem::take(&mut self.alarms) })
+    }
+
+    fn alarm(&mut self, alarm: OperatorAlarm) {
+        // The same one each time while observations fail is one alarm.
+        if !self.alarms.contains(&alarm) {
+            self.alarms.push(alarm);
+        }
     }
 
     async fn account(&self, at: &BlockRef) -> Result<AccountView, L1Error> {

@@ -68,8 +68,8 @@ impl Hub {
 
 /// Follows the node until it stops, and tells the hub and the polled filters.
 pub(crate) async fn follow<N: Node>(context: Arc<Context<N>>, mut events: broadcast::Receiver<NodeEvent>) {
-    let mut published: VecDeque<(u64, Arc<Published>)> = VecDeque::new();
-    let mut last = context.read(|view| Ok(view.head().block_number)).await.unwrap_or(0);
+    let mut told = Told { published: VecDeque::new(), last: 0 };
+    told.last = context.read(|view| Ok(view.head().block_number)).await.unwrap_or(0);
     loop {
         match events.recv().await {
             Ok(NodeEvent::Pending { hash }) => {
@@ -77,32 +77,80 @@ pub(crate) async fn follow<N: Node>(context: Arc<Context<N>>, mut events: broadc
                 context.filters().pending(hash);
                 context.hub.tell(Notice::Pending(hash));
             }
-            Ok(NodeEvent::Reverted { to }) => {
-                context.filters().reverted(to);
-                while let Some((_, block)) = published.pop_back_if(|(number, _)| *number > to) {
-                    context.hub.tell(Notice::Undone(block));
-                }
-                last = last.min(to);
-            }
-            // Events that were missed are made up for by looking at the head.
-            Ok(NodeEvent::Block { .. }) | Err(broadcast::error::RecvError::Lagged(_)) => {
-                match context.read(move |view| publish(view, last)).await {
-                    Ok(blocks) => {
-                        for (number, block) in blocks {
-                            last = number;
-                            if published.len() == BLOCKS_KEPT {
-                                published.pop_front();
-                            }
-                            published.push_back((number, block.clone()));
-                            context.hub.tell(Notice::Block(block));
-                        }
-                    }
+            Ok(NodeEvent::Reverted { to }) => told.undo(&context, to),
+            Ok(NodeEvent::Block { .. }) => told.publish(&context).await,
+            // Events that were missed are made up for by looking at the chain. Blocks may have been undone among them, and as many built in their place.
+            Err(broadcast::error::RecvError::Lagged(_)) => {
+                let known: Vec<_> = told.published.iter().map(|(number, block)| (*number, block.header.hash)).collect();
+                let last = told.last;
+                match context
+                    .read(move |view| {
+                        last_kept(view.head().block_number.min(last), &known, |number| hash_at(view, number))
+                    })
+                    .await
+                {
+                    Ok(kept) if kept < last => told.undo(&context, kept),
+                    Ok(_) => {}
                     Err(error) => tracing::error!(%error, "blocks could not be read for subscribers"),
                 }
+                told.publish(&context).await;
             }
             Err(broadcast::error::RecvError::Closed) => return,
         }
     }
+}
+
+/// What subscribers have been told.
+struct Told {
+    /// The latest blocks, by rising number.
+    published: VecDeque<(u64, Arc<Published>)>,
+    /// The last block.
+    last: u64,
+}
+
+impl Told {
+    fn undo<N: Node>(&mut self, context: &Context<N>, to: u64) {
+        context.filters().reverted(to);
+        while let Some((_, block)) = self.published.pop_back_if(|(number, _)| *number > to) {
+            context.hub.tell(Notice::Undone(block));
+        }
+        self.last = self.last.min(to);
+    }
+
+    async fn publish<N: Node>(&mut self, context: &Context<N>) {
+        let last = self.last;
+        match context.read(move |view| publish(view, last)).await {
+            Ok(blocks) => {
+                for (number, block) in blocks {
+                    self.last = number;
+                    if self.published.len() == BLOCKS_KEPT {
+                        self.published.pop_front();
+                    }
+                    self.published.push_back((number, block.clone()));
+                    context.hub.tell(Notice::Block(block));
+                }
+            }
+            Err(error) => tracing::error!(%error, "blocks could not be read for subscribers"),
+        }
+    }
+}
+
+fn hash_at(view: &View<'_>, number: u64) -> Result<Option<B256>, RpcError> {
+    Ok(view.checkpoint(number)?.map(|checkpoint| B256::new(checkpoint.block_hash.0)))
+}
+
+/// The last of the published blocks that is still the chain's, or the one before them; `last` if none were published.
+fn last_kept<E>(
+    last: u64,
+    published: &[(u64, B256)],
+    hash_at: impl Fn(u64) -> Result<Option<B256>, E>,
+) -> Result<u64, E> {
+    for (number, hash) in published.iter().rev() {
+        if hash_at(*number)? == Some(*hash) {
+            return Ok(*number);
+        }
+    }
+    Ok(published.first().map_or(last, |(first, _)| first.saturating_sub(1)))
 }
 
 /// The blocks behind `last`, at most as many as can be undone later.
@@ -204,5 +252,31 @@ pub(crate) async fn serve<N: Node>(
                 return Ok(());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    #[test]
+    fn blocks_that_were_replaced_while_events_were_missed_are_found_by_their_hashes() {
+        let block = |number: u64, fork: u8| (number, B256::left_padding_from(&[number as u8, fork]));
+        let kept = |published: &[(u64, B256)], chain: &[(u64, B256)]| {
+            let at = |number| Ok::<_, Infallible>(chain.iter().find(|(at, _)| *at == number).map(|(_, hash)| *hash));
+            last_kept(chain.len() as u64, published, at).expect("never fails")
+        };
+        let old = [3, 4, 5].map(|number| block(number, 0));
+        let chain = |forked_at: u64, head: u64| -> Vec<_> {
+            (1..=head).map(|number| block(number, u8::from(number >= forked_at))).collect()
+        };
+        assert_eq!(kept(&old, &chain(9, 7)), 5, "only more");
+        assert_eq!(kept(&old, &chain(4, 5)), 3, "as many as before, and others");
+        assert_eq!(kept(&old, &chain(5, 9)), 4);
+        assert_eq!(kept(&old, &chain(9, 4)), 4, "one fewer");
+        assert_eq!(kept(&old, &chain(2, 6)), 2, "all of them");
+        assert_eq!(kept(&[], &chain(9, 6)), 6);
     }
 }

@@ -265,3 +265,29 @@ async fn one_that_fails_is_reported_once() {
     assert!(matches!(report.alarms[..], [OperatorAlarm::Failed { .. }]));
     assert!(observe(&world, &mut operator).await.failed.is_empty());
 }
+
+#[tokio::test]
+async fn what_an_observation_found_before_it_failed_is_reported_by_the_next() {
+    let world = World::start().await;
+    let disk = Disk::default();
+    let mut operator = open(&world, &disk).await;
+    let input = Rollup::proveBatchCall { number: 1, proof: Bytes::new() }.abi_encode().into();
+    operator.send(vec![9], world.addresses.rollup, input, Gas::Limit(100_000)).await.expect("sent unasked");
+    world.mine(1);
+    // Another one waits until it has to offer more, which must be written down first.
+    send(&world, &mut operator, 1).await;
+    for _ in 0..6 {
+        world.l1.chain().write(|chain, _| chain.set_next_base_fee(50_000_000_000)).expect("not poisoned");
+        world.mine(1);
+    }
+    *disk.is_full.lock().expect("not poisoned") = true;
+    let head = world.client.head().await.expect("a head");
+    for _ in 0..2 {
+        let failed = operator.observe(&head).await;
+        assert!(matches!(failed, Err(SendError::Store(_))), "{failed:?}");
+    }
+    *disk.is_full.lock().expect("not poisoned") = false;
+    let report = observe(&world, &mut operator).await;
+    assert_eq!(report.failed, [vec![9]]);
+    assert!(matches!(report.alarms[..], [OperatorAlarm::Failed { .. }]), "{:?}", report.alarms);
+}
