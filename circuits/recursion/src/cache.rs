@@ -1,20 +1,22 @@
-//! Built circuits as bytes, with a header that says what they are.
+//! Built circuits, and their keys alone, as bytes with a header that says what they are.
 //!
 //! ```text
 //! "JOULECIR" ‖ version u32 ‖ fingerprint (32) ‖ payload length u64 ‖ SHA-256 of the payload (32) ‖ payload
+//! "JOULECVK" ‖ the same
 //! ```
-//! Integers are little-endian. The payload is a list of circuits, each as its inputs and plonky2's own encoding.
+//! Integers are little-endian. The payload is a list of circuits, each as its inputs and plonky2's own encoding; or one circuit's key, which
+//! has kilobytes where the circuit has hundreds of megabytes, as the length of its layout, the layout, and the commitment.
 //!
 //! The payload's hash guards against truncation and decay, and everything is checked before plonky2 decodes anything.
 //! It does not guard against somebody who can write the file: whoever keeps circuits keeps them where only the prover
 //! writes. Soundness does not hang on it either way, because the contract knows the wrap's key.
 
-use plonky2::plonk::circuit_data::CircuitData;
+use plonky2::plonk::circuit_data::{CircuitData, CommonCircuitData, VerifierOnlyCircuitData};
 use plonky2::plonk::config::GenericConfig;
 use plonky2::util::serialization::{Buffer, Read as _, Write as _};
 use sha2::{Digest as _, Sha256};
 
-use crate::circuit::Circuit;
+use crate::circuit::{Circuit, Key};
 use crate::field::{D, F};
 use crate::fingerprint::Fingerprint;
 use crate::gates::{GateSerializer, GeneratorSerializer};
@@ -23,7 +25,8 @@ use crate::gates::{GateSerializer, GeneratorSerializer};
 /// `circuits_are_pinned` says when.
 pub const VERSION: u32 = 1;
 
-const MAGIC: &[u8; 8] = b"JOULECIR";
+const CIRCUITS: &[u8; 8] = b"JOULECIR";
+const KEY: &[u8; 8] = b"JOULECVK";
 const HEADER: usize = 8 + 4 + 32 + 8 + 32;
 /// More circuits than any file holds.
 const CIRCUITS_MAX: usize = 64;
@@ -31,8 +34,8 @@ const CIRCUITS_MAX: usize = 64;
 /// Why a kept circuit is not used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CacheError {
-    /// The bytes are not a circuit file.
-    #[error("not a circuit file")]
+    /// The bytes are not a circuit file, or not a key file where one is wanted.
+    #[error("not a file of the kind that is wanted")]
     Magic,
     /// The file was written by another version of this crate.
     #[error("circuit file of version {got}, this is version {expected}")]
@@ -83,14 +86,46 @@ pub fn encode<C: GenericConfig<D, F = F>>(
         payload.write_usize(data.len()).map_err(failed)?;
         payload.extend(data);
     }
+    Ok(with_header(CIRCUITS, fingerprint, &payload))
+}
+
+/// Encodes the key of the circuit with this fingerprint.
+///
+/// # Errors
+/// If the circuit contains a gate the serialiser does not know.
+pub fn encode_key<C: GenericConfig<D, F = F>>(fingerprint: Fingerprint, key: &Key<C>) -> Result<Vec<u8>, CacheError> {
+    let failed = |_| CacheError::Payload;
+    let layout = key.common.to_bytes(&GateSerializer).map_err(failed)?;
+    let commitment = key.verifier.to_bytes().map_err(failed)?;
+    let payload = [&(layout.len() as u64).to_le_bytes()[..], &layout, &commitment].concat();
+    Ok(with_header(KEY, fingerprint, &payload))
+}
+
+/// Decodes the key of the circuit with this fingerprint.
+///
+/// # Errors
+/// If the bytes are damaged, of another version, or for another circuit.
+pub fn decode_key<C: GenericConfig<D, F = F>>(expected: Fingerprint, bytes: &[u8]) -> Result<Key<C>, CacheError> {
+    let payload = checked_payload(KEY, expected, bytes)?;
+    let failed = |_| CacheError::Payload;
+    let (length, rest) = payload.split_first_chunk().ok_or(CacheError::Payload)?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| CacheError::Payload)?;
+    let (layout, commitment) = rest.split_at_checked(length).ok_or(CacheError::Payload)?;
+    Ok(Key {
+        common: CommonCircuitData::from_bytes(layout.to_vec(), &GateSerializer).map_err(failed)?,
+        verifier: VerifierOnlyCircuitData::from_bytes(commitment.to_vec()).map_err(failed)?,
+    })
+}
+
+fn with_header(magic: &[u8; 8], fingerprint: Fingerprint, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER + payload.len());
-    bytes.extend(MAGIC);
+    bytes.extend(magic);
     bytes.extend(VERSION.to_le_bytes());
     bytes.extend(fingerprint.0);
     bytes.extend((payload.len() as u64).to_le_bytes());
-    bytes.extend(Sha256::digest(&payload));
+    bytes.extend(Sha256::digest(payload));
     bytes.extend(payload);
-    Ok(bytes)
+    bytes
 }
 
 /// Decodes circuits built from the description with this fingerprint.
@@ -98,7 +133,7 @@ pub fn encode<C: GenericConfig<D, F = F>>(
 /// # Errors
 /// If the bytes are damaged, of another version, or for another description.
 pub fn decode<C: GenericConfig<D, F = F>>(expected: Fingerprint, bytes: &[u8]) -> Result<Vec<Circuit<C>>, CacheError> {
-    let mut rest = checked_payload(expected, bytes)?;
+    let mut rest = checked_payload(CIRCUITS, expected, bytes)?;
     let failed = |_| CacheError::Payload;
     let mut buffer = Buffer::new(rest);
     let count = buffer.read_usize().map_err(failed)?;
@@ -121,8 +156,8 @@ pub fn decode<C: GenericConfig<D, F = F>>(expected: Fingerprint, bytes: &[u8]) -
 }
 
 /// The payload, once everything the header says about it holds.
-fn checked_payload(expected: Fingerprint, bytes: &[u8]) -> Result<&[u8], CacheError> {
-    if !bytes.starts_with(MAGIC) {
+fn checked_payload<'a>(magic: &[u8; 8], expected: Fingerprint, bytes: &'a [u8]) -> Result<&'a [u8], CacheError> {
+    if !bytes.starts_with(magic) {
         return Err(CacheError::Magic);
     }
     let (header, payload) = bytes
@@ -198,6 +233,37 @@ mod tests {
         assert_eq!(change(52), CacheError::Damaged);
         assert_eq!(change(HEADER), CacheError::Damaged);
         assert_eq!(change(bytes.len() - 1), CacheError::Damaged);
+
+        a_kept_key_is_the_circuits(fingerprint, &kept, &bytes);
+    }
+
+    /// What stands for a circuit that is not read yet must lead to the same circuits above it.
+    fn a_kept_key_is_the_circuits(fingerprint: Fingerprint, circuit: &SegmentCircuit, circuit_bytes: &[u8]) {
+        let key = circuit.circuit.key();
+        let bytes = encode_key(fingerprint, &key).unwrap();
+        let kept: Key<Inner> = decode_key(fingerprint, &bytes).unwrap();
+        assert_eq!((&kept.common, &kept.verifier), (&key.common, &key.verifier));
+        assert_eq!(
+            Fingerprint::aggregation(Profile::Fast, &[kept]),
+            Fingerprint::aggregation(Profile::Fast, &[circuit.circuit.key()])
+        );
+
+        let read = |bytes: &[u8]| decode_key::<Inner>(fingerprint, bytes).map(|_| ()).unwrap_err();
+        assert_eq!(read(circuit_bytes), CacheError::Magic);
+        assert_eq!(decode::<Inner>(fingerprint, &bytes).map(|_| ()).unwrap_err(), CacheError::Magic);
+        for at in (0..bytes.len()).step_by(bytes.len() / 50) {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            read(&changed);
+            read(&bytes[..at]);
+        }
+        // With its hash right, a length that is wrong is still no key.
+        let payload = &bytes[HEADER..];
+        for length in [0, payload.len() as u64, u64::MAX] {
+            let payload = [&length.to_le_bytes()[..], &payload[8..]].concat();
+            assert_eq!(read(&with_header(KEY, fingerprint, &payload)), CacheError::Payload);
+        }
+        assert_eq!(read(&with_header(KEY, fingerprint, &[])), CacheError::Payload);
     }
 
     #[test]

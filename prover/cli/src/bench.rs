@@ -215,6 +215,8 @@ struct SegmentReport {
     program: String,
     circuits: Vec<(String, usize)>,
     building: Seconds,
+    /// Reading the segment circuit of the shape, which a process does once for each shape that it meets.
+    loading: Seconds,
     tables: Seconds,
     segment: Seconds,
     lift: Seconds,
@@ -234,6 +236,8 @@ fn segment(arguments: &Arguments) -> anyhow::Result<SegmentReport> {
     let (tables, tables_seconds) = timed(|| engine.prove_tables(&sample.witness));
     let (tables, outcome) = tables.context("proving the tables")?;
     sample.check(&outcome)?;
+    let (loaded, loading) = timed(|| engine.load_segment(tables.proof.shape, &Silent));
+    loaded.context("reading the segment circuit")?;
     let (segment, segment_seconds) = timed(|| engine.prove_segment(&tables));
     let (shape, segment) = segment.context("proving the segment")?;
     let (lifted, lift_seconds) = timed(|| engine.lift(shape, &segment));
@@ -245,6 +249,7 @@ fn segment(arguments: &Arguments) -> anyhow::Result<SegmentReport> {
         program: engine.program_hash().to_string(),
         circuits: engine.circuit_sizes()?,
         building,
+        loading,
         tables: tables_seconds,
         segment: segment_seconds,
         lift: lift_seconds,

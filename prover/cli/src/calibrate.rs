@@ -88,7 +88,7 @@ pub(crate) struct Calibration {
     /// The circuits it was measured with.
     pub(crate) circuits: String,
     pub(crate) cores: usize,
-    /// Reading the circuits, which a process does once.
+    /// Reading the circuits that every task needs, which a process does once. A shape's segment circuit and the keys of wraps are read by the first task that needs them, and counted with it.
     pub(crate) load_milliseconds: u64,
     pub(crate) work: Vec<Measured>,
     /// The most memory that the proving process held.

@@ -64,6 +64,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let reporter = Reporter::new(6);
     let engine =
         Engine::new(kernel_image(), &Shape::ALL, profile, &cache, &reporter).context("building the circuits")?;
+    // Whatever is kept is read, so that a damaged file is found now and made again, and not by a prover with a task.
+    for shape in Shape::ALL {
+        engine.load_segment(shape, &reporter)?;
+    }
     let circuit = engine.wrap_circuit()?;
     let mut report = Report {
         profile: arguments.circuits.profile,

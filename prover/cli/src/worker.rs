@@ -4,7 +4,7 @@ use std::{process::Command, time::Duration};
 
 use anyhow::Context;
 use joule_machine::kernel_image;
-use joule_prover_engine::{Engine, Silent, keep_memory};
+use joule_prover_engine::{Engine, Logged, keep_memory};
 use joule_prover_network::{ChildLabour, CircuitsId, EngineLabour, answer_parent};
 use joule_tables::shape::Shape;
 
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let cache = arguments.circuits.cache.folder()?;
-    let engine = Engine::new(kernel_image(), &Shape::ALL, arguments.circuits.profile.recursion(), &cache, &Silent)
+    let engine = Engine::new(kernel_image(), &Shape::ALL, arguments.circuits.profile.recursion(), &cache, &Logged)
         .context("building the circuits")?;
     let circuits = engine.circuits().into();
     Ok(answer_parent(circuits, &EngineLabour(engine))?)

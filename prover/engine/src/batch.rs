@@ -191,6 +191,8 @@ impl Engine {
             || Ok(self.prove_tables(input)?.0),
             |tables| [tables.statement.encode().as_slice(), &tables.proof.encode()].concat(),
         )?;
+        // A step of its own: it is done once, whatever the number of segments.
+        self.load_segment(tables.proof.shape, progress)?;
         let make = || {
             let (shape, proof) = self.prove_segment(&tables)?;
             self.lift(shape, &proof)

@@ -1,9 +1,6 @@
 //! The circuits of one program, and the steps they make.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, OnceLock, PoisonError},
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use joule_machine::{Image, Limits, Outcome, Witness, record};
 use joule_protocol::{Digest, PublicValues};
@@ -19,7 +16,7 @@ use joule_recursion::{
     profile::Profile,
     report::gate_rows,
     security::{Security, plonky2_layer_best},
-    segment::{SegmentCircuit, SegmentError},
+    segment::SegmentError,
     shape::{Shape as ProofShape, ShapeError},
     shrink::Shrink,
     statement::{StatementError, from_elements},
@@ -41,8 +38,9 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::{
-    ArtefactError, CacheFolder, CacheFolderError, CircuitVerifier, CircuitsDigest, Progress, Prover, Step, Task,
-    TaskError, TaskKind, WireError, decode_input, verifier::VerifiedChild, wire::encode_wrap,
+    ArtefactError, CacheFolder, CacheFolderError, CircuitVerifier, CircuitsDigest, Logged, Progress, Prover, Step,
+    Task, TaskError, TaskKind, WireError, decode_input, lazy::Lazy, segment::LazySegment, verifier::VerifiedChild,
+    wire::encode_wrap,
 };
 
 /// Why a step failed. None of it makes a false statement: there is then no proof.
@@ -109,6 +107,14 @@ pub enum EngineError {
         /// The later of the two.
         position: usize,
     },
+    /// The files of the cache belong to different circuits: proofs would be of no use to anybody.
+    #[error("the kept circuit {name} is not the one that its key is of: remove {name}-* from {}, and run `joule-prover setup`", cache.display())]
+    OtherKey {
+        /// The circuit.
+        name: String,
+        /// Where it is kept.
+        cache: PathBuf,
+    },
     /// No keys to wrap with.
     #[error("there are no keys for wrap circuit {circuit}: `joule-prover setup` makes them, once per version")]
     NoKeys {
@@ -157,8 +163,7 @@ impl CircuitGates {
 /// A shape with all that proving in it takes.
 struct ShapeProver {
     setup: Setup,
-    proof_shape: ProofShape,
-    circuit: SegmentCircuit,
+    segment: LazySegment,
 }
 
 /// The provers of one program in one profile.
@@ -171,11 +176,10 @@ pub struct Engine {
     aggregation: Aggregation,
     verifier: CircuitVerifier,
     cache: CacheFolder,
-    /// What only wrapping needs is built when it is first asked for, by one caller at a time.
-    building: Mutex<()>,
-    shrink: OnceLock<Shrink<Bn254PoseidonConfig>>,
-    wrap_circuit: OnceLock<WrapCircuit>,
-    wrap_keys: OnceLock<WrapKeys>,
+    /// What only wrapping needs is read or built when it is first asked for.
+    shrink: Lazy<Shrink<Bn254PoseidonConfig>>,
+    wrap_circuit: Lazy<WrapCircuit>,
+    wrap_keys: Lazy<WrapKeys>,
 }
 
 impl core::fmt::Debug for Engine {
@@ -197,7 +201,8 @@ const fn table_profile(profile: Profile) -> config::Profile {
 }
 
 impl Engine {
-    /// Builds the circuits for `image` in `shapes`, or takes them from `cache`.
+    /// Builds the circuits for `image` in `shapes`, or takes them from `cache`: those of segments when they are first needed, if they are kept there, and those above the last
+    /// merge when a batch is first wrapped.
     ///
     /// # Errors
     /// [`EngineError`], if the image does not fit or a circuit cannot be built.
@@ -216,20 +221,10 @@ impl Engine {
         let mut provers = Vec::with_capacity(count);
         for (index, setup) in setups.into_iter().enumerate() {
             let proof_shape = describe(profile, setup.shape(), setup.tables(), &setup.verifying_key())?;
-            let fingerprint = Fingerprint::segment(profile, &proof_shape, index, count);
-            let name = format!("segment-{}", setup.shape());
-            let circuit = progress.during(&Step::Circuit { name: name.clone() }, || {
-                cache.circuit(
-                    &name,
-                    fingerprint,
-                    |bytes| SegmentCircuit::from_bytes(fingerprint, count, bytes),
-                    || Ok::<_, EngineError>(SegmentCircuit::build(profile, &proof_shape, index, count)?),
-                    |circuit| circuit.to_bytes(fingerprint),
-                )
-            })?;
-            provers.push(ShapeProver { setup, proof_shape, circuit });
+            let segment = LazySegment::new(profile, proof_shape, index, count, cache, progress)?;
+            provers.push(ShapeProver { setup, segment });
         }
-        let keys: Vec<_> = provers.iter().map(|prover| prover.circuit.circuit.key()).collect();
+        let keys: Vec<_> = provers.iter().map(|prover| prover.segment.key().clone()).collect();
         let fingerprint = Fingerprint::aggregation(profile, &keys);
         let aggregation = progress.during(&Step::Circuit { name: "aggregation".to_owned() }, || {
             cache.circuit(
@@ -250,10 +245,9 @@ impl Engine {
             aggregation,
             verifier,
             cache: cache.clone(),
-            building: Mutex::new(()),
-            shrink: OnceLock::new(),
-            wrap_circuit: OnceLock::new(),
-            wrap_keys: OnceLock::new(),
+            shrink: Lazy::new(),
+            wrap_circuit: Lazy::new(),
+            wrap_keys: Lazy::new(),
         })
     }
 
@@ -292,7 +286,7 @@ impl Engine {
         let segments = self
             .shapes
             .iter()
-            .map(|shape| (format!("segment {}", shape.setup.shape()), shape.circuit.circuit.degree_bits()));
+            .map(|shape| (format!("segment {}", shape.setup.shape()), shape.segment.key().common.degree_bits()));
         let last = self.last_circuits()?;
         let rest = [
             ("merge".to_owned(), self.aggregation.merge.degree_bits()),
@@ -309,7 +303,8 @@ impl Engine {
     pub fn circuit_gates(&self) -> Result<Vec<CircuitGates>, EngineError> {
         let mut circuits = Vec::new();
         for shape in &self.shapes {
-            circuits.push(CircuitGates::of(format!("segment {}", shape.setup.shape()), &shape.circuit.circuit));
+            let segment = shape.segment.circuit(&Logged)?;
+            circuits.push(CircuitGates::of(format!("segment {}", shape.setup.shape()), &segment.circuit));
         }
         for (lift, shape) in self.aggregation.lifts.iter().zip(&self.shapes) {
             circuits.push(CircuitGates::of(format!("lift {}", shape.setup.shape()), lift));
@@ -326,9 +321,10 @@ impl Engine {
     /// # Errors
     /// If the last circuits cannot be built.
     pub fn security(&self) -> Result<Vec<(String, Security)>, EngineError> {
-        let segments = self.shapes.iter().map(|shape| {
-            (format!("segment {}", shape.setup.shape()), plonky2_layer_best(&shape.circuit.circuit.data.common))
-        });
+        let segments = self
+            .shapes
+            .iter()
+            .map(|shape| (format!("segment {}", shape.setup.shape()), plonky2_layer_best(&shape.segment.key().common)));
         let last = self.last_circuits()?;
         let rest = [
             ("lift and merge".to_owned(), plonky2_layer_best(&self.aggregation.merge.data.common)),
@@ -383,14 +379,25 @@ impl Engine {
         Ok(TableArtefact { proof: TableProof::decode(bytes)?, statement })
     }
 
+    fn position(&self, shape: Shape) -> Result<usize, VerifyError> {
+        self.shapes.iter().position(|prover| prover.setup.shape() == shape).ok_or(VerifyError::Shape { shape })
+    }
+
+    /// Has the segment circuit of a shape at hand. Without it the first segment in the shape reads it, or builds it if it is not kept or is damaged; this is for
+    /// whoever wants it sooner, or wants to know what it takes.
+    ///
+    /// # Errors
+    /// If there is no such shape, or its circuit can be neither read nor built.
+    pub fn load_segment(&self, shape: Shape, progress: &impl Progress) -> Result<(), EngineError> {
+        self.shapes[self.position(shape)?].segment.circuit(progress).map(|_| ())
+    }
+
     /// Verifies a table proof in a plonky2 circuit.
     ///
     /// # Errors
     /// If the table proof does not verify.
     pub fn prove_segment(&self, tables: &TableArtefact) -> Result<(usize, Proof<Inner>), EngineError> {
-        let shape_of_proof = tables.proof.shape;
-        let position = self.shapes.iter().position(|shape| shape.setup.shape() == shape_of_proof);
-        let index = position.ok_or(VerifyError::Shape { shape: shape_of_proof })?;
+        let index = self.position(tables.proof.shape)?;
         let shape = &self.shapes[index];
         let common = shape.setup.verifying_key().common_data(shape.setup.tables());
         let elements = tables.statement.elements();
@@ -404,8 +411,9 @@ impl Engine {
             })
             .collect();
         let (restored, _) =
-            extract(&shape.proof_shape, shape.setup.tables(), &common, &tables.proof.batch, &public_values)?;
-        Ok((index, shape.circuit.prove(&restored, &self.recursive_program)?))
+            extract(shape.segment.shape(), shape.setup.tables(), &common, &tables.proof.batch, &public_values)?;
+        let circuit = shape.segment.circuit(&Logged)?;
+        Ok((index, circuit.prove(&restored, &self.recursive_program)?))
     }
 
     /// Lifts a segment's proof to the common layout.
@@ -480,7 +488,7 @@ impl Engine {
     /// # Errors
     /// If they cannot be kept.
     pub fn last_circuits(&self) -> Result<&Shrink<Bn254PoseidonConfig>, EngineError> {
-        self.once(&self.shrink, || {
+        self.shrink.get_or_make(|| {
             let merge = self.aggregation.merge.key();
             let fingerprint = Fingerprint::shrink(self.profile, &merge, OUTER);
             self.cache.circuit(
@@ -505,7 +513,7 @@ impl Engine {
     /// If the last circuit holds a gate that the wrap does not know.
     pub fn wrap_circuit(&self) -> Result<&WrapCircuit, EngineError> {
         let last = &self.last_circuits()?.last;
-        self.once(&self.wrap_circuit, || {
+        self.wrap_circuit.get_or_make(|| {
             let key = last.key();
             Ok(WrapCircuit::new(key.common, key.verifier)?)
         })
@@ -517,7 +525,7 @@ impl Engine {
     /// [`EngineError::NoKeys`] if there are none: making them takes minutes and is a step of its own, [`Engine::set_up_wrap`].
     pub fn wrap_keys(&self) -> Result<&WrapKeys, EngineError> {
         let circuit = self.wrap_circuit()?;
-        self.once(&self.wrap_keys, || {
+        self.wrap_keys.get_or_make(|| {
             self.cache.load_keys(circuit)?.ok_or_else(|| EngineError::NoKeys { circuit: circuit.digest_hex() })
         })
     }
@@ -537,7 +545,7 @@ impl Engine {
             WrapKeys::generate_for_development(circuit)
         })?;
         self.cache.save_keys(circuit, &keys)?;
-        self.once(&self.wrap_keys, || Ok(keys))
+        self.wrap_keys.get_or_make(|| Ok(keys))
     }
 
     /// The key that verifies wraps.
@@ -555,24 +563,6 @@ impl Engine {
     pub fn wrap(&self, last: &Proof<Bn254PoseidonConfig>) -> Result<(WrapProof, PublicValues), EngineError> {
         let circuit = self.wrap_circuit()?;
         Ok(self.wrap_keys()?.prove(circuit, last)?)
-    }
-
-    /// A value that is made when it is first asked for. A maker that panicked has made nothing, so its lock is taken over.
-    fn once<'a, T>(
-        &self,
-        cell: &'a OnceLock<T>,
-        make: impl FnOnce() -> Result<T, EngineError>,
-    ) -> Result<&'a T, EngineError> {
-        if let Some(ready) = cell.get() {
-            return Ok(ready);
-        }
-        let guard = self.building.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(ready) = cell.get() {
-            return Ok(ready);
-        }
-        let made = make()?;
-        drop(guard);
-        Ok(cell.get_or_init(|| made))
     }
 
     fn prove_task(&self, task: Task<'_>) -> Result<Vec<u8>, TaskError> {
@@ -645,12 +635,7 @@ impl Prover for Engine {
 pub fn description(profile: Profile, shapes: &[Shape]) -> Result<[u8; 32], EngineError> {
     let mut segments = Vec::with_capacity(shapes.len());
     for (index, &shape) in shapes.iter().enumerate() {
-        // No image and any commitment: neither is in the description.
-        let key = VerifyingKeyOfTables::new(
-            shape,
-            MerkleCap::new(vec![Default::default(); 1 << parameters(profile).cap_height]),
-        );
-        let proof_shape = describe(profile, shape, &shape.tables_without_image(), &key)?;
+        let proof_shape = describe_any(profile, shape)?;
         segments.push(Fingerprint::segment(profile, &proof_shape, index, shapes.len()));
     }
     let chain = Fingerprint::chain(profile, &segments, OUTER);
@@ -691,6 +676,12 @@ fn describe(
     let heights: Vec<usize> = TableName::ALL.iter().map(|&table| shape.height_bits(table)).collect();
     let common = key.common_data(tables);
     Ok(ProofShape::new(shape.as_str(), parameters(profile), tables, &heights, &common)?)
+}
+
+/// The same without a program: no image and any commitment, neither of which is in the description.
+pub(crate) fn describe_any(profile: Profile, shape: Shape) -> Result<ProofShape, EngineError> {
+    let cap = MerkleCap::new(vec![Default::default(); 1 << parameters(profile).cap_height]);
+    describe(profile, shape, &shape.tables_without_image(), &VerifyingKeyOfTables::new(shape, cap))
 }
 
 /// An element of a statement, which is canonical, as the tables' field has it.

@@ -9,9 +9,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use joule_recursion::{cache::CacheError, fingerprint::Fingerprint};
+use joule_recursion::{
+    cache::{CacheError, decode_key, encode_key},
+    circuit::{Inner, Key},
+    fingerprint::Fingerprint,
+};
 use joule_wrap::{WrapCircuit, WrapError, WrapKeys};
 use thiserror::Error;
+
+/// Of files of circuits' keys. The wrap's file ends in `key` and holds what proves, too.
+const KEY_EXTENSION: &str = "verifier";
 
 /// Why a key or a circuit could not be kept or used.
 #[derive(Debug, Error)]
@@ -118,20 +125,51 @@ impl CacheFolder {
         build: impl FnOnce() -> Result<T, E>,
         encode: impl FnOnce(&T) -> Result<Vec<u8>, CacheError>,
     ) -> Result<T, E> {
-        let hex: String = fingerprint.0[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        let path = self.path.join(format!("{name}-{hex}.circuit"));
+        let path = self.circuit_path(name, fingerprint);
         if let Some(circuit) = fs::read(&path).ok().and_then(|bytes| decode(&bytes).ok()) {
             return Ok(circuit);
         }
         let circuit = build()?;
         let bytes = encode(&circuit).map_err(CacheFolderError::from)?;
-        let partial = path.with_extension(format!("{}.partial", std::process::id()));
-        let write = || {
-            fs::create_dir_all(&self.path)?;
-            fs::write(&partial, &bytes)?;
-            fs::rename(&partial, &path)
-        };
-        let _: Result<(), io::Error> = write();
+        // Without it the circuit is built again.
+        let _: io::Result<()> = self.write(&path, &bytes);
         Ok(circuit)
+    }
+
+    /// The key of a circuit that is kept, so that the circuit itself, which takes thousands of times as long to read, can wait until it is wanted. Nothing if either is missing.
+    pub(crate) fn circuit_key(&self, name: &str, fingerprint: Fingerprint) -> Option<Key<Inner>> {
+        let circuit = self.circuit_path(name, fingerprint);
+        let bytes = fs::read(circuit.with_extension(KEY_EXTENSION)).ok().filter(|_| circuit.is_file())?;
+        decode_key(fingerprint, &bytes).ok()
+    }
+
+    /// Keeps a circuit's key beside it. A folder that cannot be written costs time and nothing else.
+    ///
+    /// # Errors
+    /// If the key cannot be encoded.
+    pub(crate) fn keep_circuit_key(
+        &self,
+        name: &str,
+        fingerprint: Fingerprint,
+        key: &Key<Inner>,
+    ) -> Result<(), CacheFolderError> {
+        let path = self.circuit_path(name, fingerprint).with_extension(KEY_EXTENSION);
+        let bytes = encode_key(fingerprint, key)?;
+        // Without it the circuit is read at the start.
+        let _: io::Result<()> = self.write(&path, &bytes);
+        Ok(())
+    }
+
+    fn circuit_path(&self, name: &str, fingerprint: Fingerprint) -> PathBuf {
+        let hex: String = fingerprint.0[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        self.path.join(format!("{name}-{hex}.circuit"))
+    }
+
+    /// Whole or not at all.
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let partial = path.with_extension(format!("{}.partial", std::process::id()));
+        fs::create_dir_all(&self.path)?;
+        fs::write(&partial, bytes)?;
+        fs::rename(&partial, path)
     }
 }

@@ -16,8 +16,10 @@ mod batch;
 mod cut;
 mod engine;
 mod keys;
+mod lazy;
 mod memory;
 mod progress;
+mod segment;
 mod task;
 mod verifier;
 mod wire;
@@ -29,7 +31,7 @@ pub use engine::{CircuitGates, Engine, EngineError, SegmentInput, TableArtefact,
 pub use joule_recursion::profile::Profile;
 pub use keys::{CacheFolder, CacheFolderError};
 pub use memory::{keep_memory, restart_keeping_memory};
-pub use progress::{Progress, Silent};
+pub use progress::{Logged, Progress, Silent};
 pub use task::{Prover, Task, TaskError, TaskKind, Verifier};
 pub use verifier::{CircuitVerifier, VERIFIER_BYTES_MAX};
 pub use wire::{

@@ -33,3 +33,20 @@ impl Progress for Silent {
     fn begin(&self, _: &Step) {}
     fn end(&self, _: &Step, _: Option<Duration>) {}
 }
+
+/// Tells the log: of a step's end, and of its beginning for who wants to know everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Logged;
+
+impl Progress for Logged {
+    fn begin(&self, step: &Step) {
+        tracing::debug!(%step, "begun");
+    }
+
+    fn end(&self, step: &Step, took: Option<Duration>) {
+        match took {
+            Some(took) => tracing::info!(%step, seconds = format_args!("{:.1}", took.as_secs_f64()), "done"),
+            None => tracing::info!(%step, "was done before"),
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! The program commits the first eighteen words of its private input, so that a test chooses what each segment says.
 
-use std::{sync::Mutex, time::Duration};
+use std::{path::Path, sync::Mutex, time::Duration};
 
 use joule_machine::Image;
 use joule_protocol::{Hash, PublicValues};
@@ -40,6 +40,25 @@ impl Progress for Counts {
             None => counts.1 += 1,
         }
     }
+}
+
+/// Remembers what was begun.
+#[derive(Default)]
+struct Begun(Mutex<Vec<String>>);
+
+impl Begun {
+    /// What was begun since the last question.
+    fn steps(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().expect("no holder panicked"))
+    }
+}
+
+impl Progress for Begun {
+    fn begin(&self, step: &Step) {
+        self.0.lock().expect("no holder panicked").push(step.to_string());
+    }
+
+    fn end(&self, _: &Step, _: Option<Duration>) {}
 }
 
 #[test]
@@ -104,6 +123,36 @@ fn a_batch_is_merged_resumed_and_not_mixed_up() {
         Err(EngineError::NoStatement { exit_code: 0, has_committed: false })
     ));
     tasks_are_done_and_their_results_told_apart(&engine, &silent, &segments, &store);
+
+    kept_circuits_are_the_same_and_read_when_needed(
+        &engine,
+        &image,
+        &cache,
+        &segments[..1],
+        &folder.path().join("one"),
+    );
+}
+
+fn kept_circuits_are_the_same_and_read_when_needed(
+    built: &Engine,
+    image: &Image,
+    cache: &CacheFolder,
+    segments: &[SegmentInput],
+    folder: &Path,
+) {
+    let begun = Begun::default();
+    let kept = Engine::new(image, &[Shape::Tiny], Profile::Fast, cache, &begun).expect("kept circuits");
+    assert_eq!(kept.verifier().to_bytes().expect("a file"), built.verifier().to_bytes().expect("a file"));
+    assert_eq!(kept.circuit_sizes().expect("kept circuits"), built.circuit_sizes().expect("kept circuits"));
+    assert_eq!(begun.steps(), ["circuit-aggregation"]);
+
+    let store = ArtefactStore::open(folder, kept.context(segments)).expect("a folder");
+    let merged = kept.merge_batch(segments, &store, &begun).expect("the batch is proved");
+    assert_eq!(begun.steps(), ["tables-0", "circuit-segment-tiny", "segment-0", "merge-1-0"]);
+    built.decode_child(&kept.encode_child(&merged)).expect("a proof by the same circuits");
+    kept.load_segment(Shape::Tiny, &begun).expect("it is there");
+    assert!(begun.steps().is_empty(), "read once");
+    assert!(matches!(kept.load_segment(Shape::Small, &begun), Err(EngineError::Verify(_))), "no shape of this engine");
 }
 
 /// The same engine as a prover for others, and what a coordinator without circuits makes of its results.

@@ -16,7 +16,7 @@ use anyhow::{Context, ensure};
 use joule_machine::kernel_image;
 use joule_operator::NetworkProofs;
 use joule_protocol::Address;
-use joule_prover_engine::{CacheFolder, CircuitVerifier, Engine, Silent, VERIFIER_BYTES_MAX, keep_memory};
+use joule_prover_engine::{CacheFolder, CircuitVerifier, Engine, Logged, VERIFIER_BYTES_MAX, keep_memory};
 use joule_prover_network::{
     Ability, Capabilities, ChildLabour, EngineLabour, Happening, Identity, Multiaddr, Stop, TaskKind, What,
     WorkOptions, answer_parent, work,
@@ -108,7 +108,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 /// Proves what comes over standard input.
 pub(crate) fn worker(arguments: &WorkerArguments) -> anyhow::Result<()> {
     let cache = CacheFolder::default_for_user()?;
-    let engine = Engine::new(kernel_image(), &Shape::ALL, arguments.profile.profile(), &cache, &Silent)?;
+    let engine = Engine::new(kernel_image(), &Shape::ALL, arguments.profile.profile(), &cache, &Logged)?;
     let circuits = engine.circuits().into();
     Ok(answer_parent(circuits, &EngineLabour(engine))?)
 }
