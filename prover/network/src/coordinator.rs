@@ -2,6 +2,9 @@
 //!
 //! * A task is given to one prover at a time, the earliest deadline first, to whoever waits with the fewest leases. One that falls silent loses the task to the
 //!   next, and may still be the first to deliver: results count in the order in which they were verified, whoever's lease has lapsed.
+//! * Nobody's word keeps a task from others: a lease has a greatest length, and a task that is late is given a second time, to a prover with accepted results. So
+//!   strangers, whose identities are free, who take tasks and deliver nothing can make a task late, and cannot make it later than its deadline and one lease of
+//!   a prover that has delivered before.
 //! * Nothing is believed: a result counts once it is verified, and a wrong one costs its prover its standing and nobody else anything.
 //! * Each task is paid once, to the prover whose result was accepted, by one transfer that is signed and written down before it is sent.
 //!
@@ -149,6 +152,17 @@ struct TaskState {
     failed: BTreeMap<ProverId, u64>,
     blamed: BTreeSet<ProverId>,
     is_late: bool,
+}
+
+/// Whom a task may be given to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Openness {
+    /// Whoever can do it: nobody is at it.
+    Everybody,
+    /// A prover with accepted results: it is late, and only strangers are at it.
+    WithRecord,
+    /// It is being worked on.
+    Nobody,
 }
 
 #[derive(Clone, Debug)]
@@ -327,8 +341,30 @@ impl Coordinator {
         self.leases.get_mut(&lease).ok_or(Refused::UnknownLease(lease))
     }
 
+    /// Who has a task now.
+    fn holders<'a>(&'a self, state: &'a TaskState) -> impl Iterator<Item = &'a ProverId> {
+        let leases = state.leases.iter().map(|id| &self.leases[id]);
+        leases.filter(|lease| lease.phase != Phase::Lapsed).map(|lease| &lease.lease.prover)
+    }
+
     fn is_worked_on(&self, state: &TaskState) -> bool {
-        state.leases.iter().any(|lease| self.leases[lease].phase != Phase::Lapsed)
+        self.holders(state).next().is_some()
+    }
+
+    /// Whether a prover delivered before. One that has been forgotten since counts as a stranger.
+    fn has_record(&self, prover: &ProverId) -> bool {
+        self.provers.get(prover).is_some_and(|known| known.standing.has_record())
+    }
+
+    /// Whom a task may be given to now.
+    fn openness(&self, state: &TaskState) -> Openness {
+        if !self.is_worked_on(state) {
+            Openness::Everybody
+        } else if state.is_late && !self.holders(state).any(|prover| self.has_record(prover)) {
+            Openness::WithRecord
+        } else {
+            Openness::Nobody
+        }
     }
 
     /// Connections are gone and with them whoever waited; what was being verified, signed or sent is so again. Leases go on from now.
@@ -624,13 +660,16 @@ impl Coordinator {
                 return;
             }
             let state = &self.tasks[&id];
-            if self.is_worked_on(state) {
+            let openness = self.openness(state);
+            if openness == Openness::Nobody {
                 continue;
             }
             let may_retry = |prover: &ProverId| {
                 state.failed.get(prover).is_none_or(|failed| now >= failed + u64::from(self.rules.retry_ms))
             };
-            let able = waiting.iter().filter(|(prover, _)| may_retry(prover)).filter_map(|(prover, held)| {
+            let may =
+                |prover: &ProverId| may_retry(prover) && (openness == Openness::Everybody || self.has_record(prover));
+            let able = waiting.iter().filter(|(prover, _)| may(prover)).filter_map(|(prover, held)| {
                 let known = &self.provers[prover];
                 let milliseconds = known.capabilities.milliseconds_for(&state.task)?;
                 let order = (*held, core::cmp::Reverse(known.standing.score()), known.asked_ms, *prover);
@@ -649,6 +688,7 @@ impl Coordinator {
         let state = self.tasks.get_mut(&task).expect("it is open");
         // Never shorter than what silence alone would take to notice.
         let length = (u64::from(milliseconds) * u64::from(self.rules.lease_percent) / 100)
+            .min(u64::from(self.rules.lease_max_ms))
             .max(u64::from(self.rules.heartbeat_ms) * u64::from(self.rules.missed_max));
         self.serial += 1;
         let lease = Lease {
@@ -673,7 +713,10 @@ impl Coordinator {
         if state.leases.len() < self.rules.leases_of_task_max {
             return;
         }
-        let is_idle = |lease: &&LeaseId| self.leases[*lease].pending.is_none();
+        let is_idle = |lease: &&LeaseId| {
+            let lease = &self.leases[*lease];
+            lease.phase == Phase::Lapsed && lease.pending.is_none()
+        };
         if let Some(oldest) = state.leases.iter().find(is_idle).copied() {
             let _: Result<LeaseState, Refused> = self.end(oldest);
         }

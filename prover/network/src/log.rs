@@ -21,7 +21,7 @@ use crate::{
     wire::{Wire, WireError},
 };
 
-const MAGIC: &[u8; 12] = b"JouleLog\0\0\0\x02";
+const MAGIC: &[u8; 12] = b"JouleLog\0\0\0\x03";
 /// Magic, the snapshot's length and its digest.
 const HEAD_BYTES: usize = MAGIC.len() + 8 + 32;
 const RECORD_HEAD_BYTES: usize = 12;

@@ -74,6 +74,12 @@ impl Standing {
         [self.accepted, self.missed, self.failed, self.refused]
     }
 
+    /// Whether a result of its was ever accepted. Identities are free, and this is what one of them has to work for.
+    #[must_use]
+    pub const fn has_record(&self) -> bool {
+        self.accepted > 0
+    }
+
     /// Whether nothing is held against it.
     #[must_use]
     pub(crate) const fn is_clean(&self) -> bool {

@@ -386,6 +386,76 @@ fn a_late_result_counts_if_it_is_the_first() {
     assert_eq!(world.event(Event::Delivered(second.id(), good)), Err(Refused::UnknownLease(second.id())));
 }
 
+/// Somebody says that the work takes weeks, keeps its lease alive, and never delivers: the task is others' after the longest lease that there is.
+#[test]
+fn nobodys_word_keeps_a_task_for_ever() {
+    let mut world = ready();
+    let slow = ProverId([9; 32]);
+    let work = TaskKind::ALL.map(|kind| Ability { kind, shape: 1, milliseconds: u32::MAX }).to_vec();
+    world.event(Event::Joined(slow, Capabilities { work, ..prover(1).1 })).unwrap();
+    world.event(Event::Published(Task { deadline_ms: u64::MAX, ..task(1) })).unwrap();
+    world.event(Event::Asked(slow)).unwrap();
+    let lease = only_offer(&mut world);
+    assert_eq!(lease.deadline_ms, world.now_ms + u64::from(rules().lease_max_ms));
+    world.event(Event::Signed(lease.id())).unwrap();
+    world.event(Event::Asked(prover(1).0)).unwrap();
+    while world.now_ms < lease.deadline_ms {
+        assert!(world.todo.is_empty(), "it is being worked on");
+        world.now_ms = lease.deadline_ms.min(world.now_ms + 5_000);
+        world.event(Event::Beaten(lease.id())).unwrap();
+    }
+    assert!(world.todo.contains(&Action::Lapsed(lease.id())));
+    world.todo.retain(|action| matches!(action, Action::Offer(..)));
+    assert_eq!(only_offer(&mut world).prover, prover(1).0);
+}
+
+/// Identities are free: a crowd that takes a task one after the other, each for as long as it may, does not keep it past its deadline from a prover that has delivered before.
+#[test]
+fn a_late_task_is_not_left_to_strangers() {
+    let mut world = ready();
+    let (veteran, newcomer) = (prover(1).0, prover(2).0);
+    // It delivers once.
+    world.event(Event::Published(task(1))).unwrap();
+    world.event(Event::Asked(veteran)).unwrap();
+    let lease = only_offer(&mut world);
+    world.event(Event::Signed(lease.id())).unwrap();
+    let good = result(lease.task, true, 0);
+    world.event(Event::Delivered(lease.id(), good)).unwrap();
+    world.event(Event::Judged(lease.id(), good, true)).unwrap();
+    world.todo.clear();
+
+    let wanted = Task { deadline_ms: world.now_ms + 30_000, ..task(4) };
+    world.event(Event::Asked(newcomer)).unwrap();
+    world.event(Event::Published(wanted.clone())).unwrap();
+    let strangers = only_offer(&mut world);
+    assert_eq!(strangers.prover, newcomer);
+    world.event(Event::Signed(strangers.id())).unwrap();
+    // Others wait, of whom one has delivered.
+    for waiting in [prover(0).0, veteran] {
+        world.event(Event::Asked(waiting)).unwrap();
+    }
+    for _ in 0..3 {
+        world.now_ms += 10_000;
+        world.event(Event::Beaten(strangers.id())).unwrap();
+        assert!(world.todo.is_empty(), "not before its deadline");
+    }
+    world.now_ms += 1;
+    world.event(Event::Beaten(strangers.id())).unwrap();
+    world.todo.retain(|action| matches!(action, Action::Offer(..)));
+    let second = only_offer(&mut world);
+    assert_eq!((second.prover, second.task), (veteran, wanted.id()), "to it and to no second stranger");
+    world.event(Event::Signed(second.id())).unwrap();
+    world.event(Event::Asked(veteran)).unwrap();
+    assert!(world.todo.is_empty(), "and not a third time");
+    // Whoever is first is paid, and the other is told.
+    let good = result(wanted.id(), true, 0);
+    world.event(Event::Delivered(second.id(), good)).unwrap();
+    world.event(Event::Judged(second.id(), good, true)).unwrap();
+    assert!(world.todo.contains(&Action::Stop(newcomer, strangers.id())));
+    assert_eq!(world.event(Event::Delivered(strangers.id(), good)), Err(Refused::UnknownLease(strangers.id())));
+    assert_eq!(world.core.ledger().earned_total(), lease.price + wanted.price);
+}
+
 /// A wrong proof never stalls the batch: the task is free at once, for somebody else.
 #[test]
 fn a_wrong_proof_frees_the_task_and_suspends_a_newcomer() {

@@ -13,6 +13,8 @@ pub struct Rules {
     pub offer_ms: u32,
     /// A lease's length in hundredths of the time that the prover says the work takes it.
     pub lease_percent: u32,
+    /// A lease's greatest length, whatever the prover says the work takes it: its word alone must not keep a task from others.
+    pub lease_max_ms: u32,
     /// How long a prover that failed a task is not offered it again.
     pub retry_ms: u32,
     /// Leases that one prover holds at a time, whatever it says it can do.
@@ -41,6 +43,7 @@ impl Default for Rules {
             missed_max: 3,
             offer_ms: 10_000,
             lease_percent: 250,
+            lease_max_ms: 20 * 60 * 1_000,
             retry_ms: 60_000,
             leases_of_prover_max: 2,
             leases_of_task_max: 8,

@@ -20,9 +20,9 @@ impl Wire for Rules {
     const WHAT: &'static str = "rules";
 
     fn write(&self, out: &mut Vec<u8>) {
-        for number in [self.heartbeat_ms, self.missed_max, self.offer_ms, self.lease_percent, self.retry_ms] {
-            out.extend_from_slice(&number.to_be_bytes());
-        }
+        let numbers =
+            [self.heartbeat_ms, self.missed_max, self.offer_ms, self.lease_percent, self.lease_max_ms, self.retry_ms];
+        numbers.iter().for_each(|number| out.extend_from_slice(&number.to_be_bytes()));
         let counts = [
             self.leases_of_prover_max,
             self.leases_of_task_max,
@@ -37,14 +37,15 @@ impl Wire for Rules {
     }
 
     fn read(input: &mut Reader<'_>) -> Result<Self, WireError> {
-        let [heartbeat_ms, missed_max, offer_ms, lease_percent, retry_ms] =
-            [input.u32()?, input.u32()?, input.u32()?, input.u32()?, input.u32()?];
+        let [heartbeat_ms, missed_max, offer_ms, lease_percent, lease_max_ms, retry_ms] =
+            [input.u32()?, input.u32()?, input.u32()?, input.u32()?, input.u32()?, input.u32()?];
         let mut count = || input.u64().map(|count| count as usize);
         Ok(Self {
             heartbeat_ms,
             missed_max,
             offer_ms,
             lease_percent,
+            lease_max_ms,
             retry_ms,
             leases_of_prover_max: count()?,
             leases_of_task_max: count()?,
