@@ -21,7 +21,7 @@ use tokio::{net::TcpListener, sync::oneshot};
 
 const SCOPE: Scope = Scope { l1_chain_id: 31_337, rollup: Address::repeat_byte(0x11) };
 const ACCOUNT: Address = Address::repeat_byte(0xaa);
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn key(index: u8) -> EcdsaSecretKey {
     EcdsaSecretKey::from_bytes(&[index + 1; 32]).expect("a key")

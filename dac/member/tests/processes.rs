@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::Arc,
+    sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
 
@@ -23,9 +24,15 @@ use tokio::sync::oneshot;
 
 use support::{LIMIT, MEMBERS, Reports, TIMING, World, member_key};
 
-/// A port that nobody listens on now. Somebody else may take it before the member does; then the test fails and says so.
+/// A port that nobody listens on now, below those that systems give to outgoing connections: between now and the member's taking it, and while the member is dead, nobody gets it by chance.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let (first, count) = (20_000, 12_000);
+    // Each process begins somewhere else.
+    let begin = (std::process::id() % u32::from(count)) as u16;
+    let ports = (0..count).map(|_| first + (begin + NEXT.fetch_add(1, Ordering::Relaxed)) % count);
+    let mut free = ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.next().expect("a port")
 }
 
 /// One member's folder and addresses.

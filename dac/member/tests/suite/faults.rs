@@ -95,7 +95,7 @@ async fn two_of_five_may_fail_in_any_way_and_a_third_is_reported_as_the_fallback
     // Data is had from the honest ones, whoever is asked first.
     let (parent, checkpoint) = (checkpoint_hash(&batch.parent), checkpoint_hash(&batch.checkpoint));
     for _ in 0..MEMBERS {
-        if let Ok(data) = committee.data(parent, checkpoint, Duration::from_secs(1)).await {
+        if let Ok(data) = committee.data(parent, checkpoint, LIMIT).await {
             assert_eq!(data.data_bytes(), batch.data_bytes);
         } else {
             panic!("three members have the data");
@@ -312,7 +312,8 @@ async fn three_of_nine_may_be_down_slow_or_wrong_and_the_others_certify_and_serv
     let published = publisher.publish(&world.keyset, world.now().await, batch.clone()).await.expect("asks");
     let Publication::Certified(certificate) = published else { panic!("{published:?}") };
     assert_eq!(reports.count(|report| matches!(report, Report::Counted { .. })), 6, "the slow one is not waited for");
-    assert!(reports.any(|report| matches!(report, Report::BadShare { error: ShareError::Forged { .. }, .. })));
+    // In its time: the six may have been faster.
+    reports.wait_for(1, |report| matches!(report, Report::BadShare { error: ShareError::Forged { .. }, .. })).await;
     go_on.send_replace(true);
     reports.wait_for(7, |report| matches!(report, Report::Counted { .. })).await;
     world.commit(&batch, certificate.certificate().to_calldata()).await;
@@ -322,7 +323,7 @@ async fn three_of_nine_may_be_down_slow_or_wrong_and_the_others_certify_and_serv
     // Whoever is asked first: the data is had, and what is had is the batch's.
     let (parent, checkpoint) = (checkpoint_hash(&batch.parent), checkpoint_hash(&batch.checkpoint));
     for _ in 0..9 {
-        let data = committee.data(parent, checkpoint, Duration::from_secs(1)).await.expect("six members have it");
+        let data = committee.data(parent, checkpoint, LIMIT).await.expect("six members have it");
         assert_eq!(data.data_bytes(), batch.data_bytes);
     }
     // The one that was down catches up by itself.

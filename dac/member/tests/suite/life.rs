@@ -37,6 +37,7 @@ async fn certificates_of_members_settle_on_l1_and_their_state_is_what_l1_execute
     world.execute(&batch).await;
     for member in &members {
         member.sees(|l1| l1.executed() == 1 && l1.committed() == 2).await;
+        member.holds(2, 1).await;
     }
 
     // Data by the checkpoint's hash, whole and chunk by chunk.

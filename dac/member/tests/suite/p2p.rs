@@ -1,7 +1,5 @@
 //! Members over libp2p: what HTTP serves, to the same bounds, by whoever has shown that it is the member.
 
-use std::time::Duration;
-
 use joule_committee_client::{
     Committee, MemberPeer, MemberProtocol, Network, PeerAnswer, PeerQuestion, Question, RefusalCode, RequestError,
     Scope, checkpoint_hash,
@@ -56,7 +54,7 @@ async fn everything_is_had_over_libp2p_and_an_empty_disk_joins_by_it_alone() {
     world.execute(&batch).await;
     let mut peers = Vec::new();
     for member in &members {
-        member.sees(|l1| l1.executed() == 1).await;
+        member.holds(1, 1).await;
         peers.push(on_libp2p(member).await);
     }
     let committee = without_http(&world, peers.clone());
@@ -171,7 +169,7 @@ type Stranger = Swarm<request_response::Behaviour<Codec<Raw>>>;
 
 fn stranger() -> Stranger {
     let protocols = [(Codec::<Raw>::protocol(), ProtocolSupport::Outbound)];
-    let config = request_response::Config::default().with_request_timeout(Duration::from_secs(10));
+    let config = request_response::Config::default().with_request_timeout(LIMIT);
     let behaviour = request_response::Behaviour::with_codec(Codec::default(), protocols, config);
     swarm(&Keypair::generate_ed25519(), behaviour, LIMIT).expect("a swarm")
 }

@@ -41,6 +41,7 @@ async fn a_member_that_was_away_gets_what_it_missed_from_its_peers_and_signs_aga
     let offer = world.maker.offer(third, &l1, world.keyset.hash(), l1.time_s + 20_000).expect("an offer");
     for member in &members {
         member.sees(|l1| l1.committed() == 2).await;
+        member.holds(2, 1).await;
         let status = member.member.status().await.expect("a status");
         assert!(status.not_ready.is_none(), "{status:?}");
         member.member.offer(offer.encode()).await.expect("signs");
@@ -87,6 +88,7 @@ async fn batches_that_l1_drops_are_undone_and_their_places_can_be_signed_anew() 
     assert!(drop_it.send().await.expect("sends").get_receipt().await.expect("mined").status());
     for member in &members {
         member.sees(|l1| l1.revert_count == 1 && l1.committed() == 1).await;
+        member.holds(1, 1).await;
         assert_eq!(member.member.last_number().expect("reads"), 1, "the dropped batch is undone");
     }
     // Another batch in its place: other transactions, the same number and parent, one drop later.
@@ -116,6 +118,7 @@ async fn one_survivor_and_l1_are_enough_to_rebuild_the_state_and_to_join() {
     let offer = world.maker.offer(second.clone(), &l1, world.keyset.hash(), l1.time_s + 20_000).expect("an offer");
     for member in &members {
         member.sees(|l1| l1.committed() == 1).await;
+        member.holds(1, 0).await;
         member.member.offer(offer.encode()).await.expect("signs");
     }
     let (parent, checkpoint) = ends(&second);
@@ -129,8 +132,9 @@ async fn one_survivor_and_l1_are_enough_to_rebuild_the_state_and_to_join() {
     let root = world.maker.tree().root();
     let fourth = certified(&mut world, &members, 2).await;
 
-    // Four disks are lost.
+    // Four disks are lost, of which the survivor needs nothing any more.
     let survivor = members.remove(0);
+    survivor.holds(4, 3).await;
     let mut lost = Vec::new();
     for member in members {
         lost.push(member.stop().await);

@@ -44,17 +44,18 @@ pub(crate) const MEMBERS: usize = 5;
 /// Of five members three are needed: two may fail.
 const HONEST: u32 = 3;
 pub(crate) const PROMISES: Promises = Promises { expiry_ahead_max_s: 100_000 };
-pub(crate) const LIMIT: Duration = Duration::from_secs(10);
+/// For answers that come, on a machine as busy as it may be: who has none here refuses at once.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) const SYNC: SyncConfig =
     SyncConfig { poll: Duration::from_millis(150), peer_limit: LIMIT, snapshot_every: Duration::ZERO, retention_s: 0 };
 
 /// Patient enough for a busy machine; what fails for good fails at once anyway.
 pub(crate) const TIMING: GatherTiming = GatherTiming {
-    deadline: Duration::from_secs(40),
-    attempt: Duration::from_secs(20),
+    deadline: Duration::from_secs(240),
+    attempt: LIMIT,
     pause: Duration::from_millis(30),
-    attempts: 60,
+    attempts: u32::MAX,
     linger: Duration::ZERO,
 };
 
@@ -433,6 +434,17 @@ impl RunningMember {
             }
         };
         self.seat
+    }
+
+    /// Waits until it holds batches up to a number, and knows them up to another to be executed. A certificate needs no more than a quorum; whoever was not of it has the batch a little later.
+    pub(crate) async fn holds(&self, number: u64, executed: u64) {
+        loop {
+            let status = self.member.status().await.expect("a status");
+            if status.batch_number >= number && status.executed_number >= executed {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Waits until L1 as this member sees it is as wanted.

@@ -44,12 +44,8 @@ async fn members_that_lie_or_have_lost_their_disk_are_found_by_probing() {
         world.execute(&batch).await;
     }
     for member in &members {
-        // All of them hold both, whether their signatures were needed or not.
-        member.sees(|l1| l1.executed() == 2).await;
-        // Their disks too: from then on the data of the first is theirs to drop.
-        while member.member.status().await.expect("a status").executed_number < 2 {
-            tokio::task::yield_now().await;
-        }
+        // All of them hold both, whether their signatures were needed or not; and from then on the data of the first is theirs to drop.
+        member.holds(2, 2).await;
     }
     let mut endpoints: Vec<_> = members.iter().map(|member| member.seat.endpoint.clone()).collect();
 

@@ -73,7 +73,8 @@ impl Settled {
                 view.sequencer
             }
         };
-        let sequencers = Sequencers { confirmed: view.sequencer, latest };
+        let committed = view.batches.last().map_or(0, |batch| batch.checkpoint.block_number);
+        let sequencers = Sequencers { confirmed: view.sequencer, latest, committed };
         if self.sequencers.send_replace(Some(sequencers)).is_none() {
             self.wanted.notify_one();
         }

@@ -10,7 +10,9 @@ use std::{
 
 use alloy::primitives::Address;
 use joule_committee_client::{Committee, FetchError, checkpoint_hash};
-use joule_follow::{Applied, ChainError, ExecuteError, RebuildError, SignedBlock, TakeError, chunks_of, l1::L1View};
+use joule_follow::{
+    Applied, BlockRefused, ChainError, ExecuteError, RebuildError, SignedBlock, TakeError, chunks_of, l1::L1View,
+};
 use joule_l1::{AvailableAt, History, HistoryError, L1Client};
 use joule_p2p::{ANSWER_BLOCKS_MAX, Answer, Network, Offence, PeerId, Question};
 use thiserror::Error;
@@ -26,16 +28,40 @@ const ANSWERS_MAX: usize = 256;
 pub(crate) struct Sequencers {
     pub(crate) confirmed: Address,
     pub(crate) latest: Address,
+    /// The last block that L1 has committed. Up to here blocks may carry the signature of an earlier key.
+    pub(crate) committed: u64,
+}
+
+/// Why a block of a peer's answer is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NotTaken {
+    /// It may be what it was asked for, and this node cannot tell: nobody's fault.
+    Unknown,
+    /// Nobody honest serves it.
+    Lie(Offence),
 }
 
 impl Sequencers {
     /// Reads a block that one of them signed.
-    pub(crate) fn read(&self, bytes: &[u8]) -> Result<SignedBlock, joule_follow::BlockRefused> {
+    pub(crate) fn read(&self, bytes: &[u8]) -> Result<SignedBlock, BlockRefused> {
         let address = |of: Address| joule_protocol::Address(of.into_array());
         SignedBlock::read(bytes, &address(self.confirmed)).or_else(|error| match self.latest == self.confirmed {
             true => Err(error),
             false => SignedBlock::read(bytes, &address(self.latest)),
         })
+    }
+
+    /// Reads what a peer answered when it was asked for block `expected`.
+    fn read_answer(&self, expected: u64, bytes: &[u8]) -> Result<SignedBlock, NotTaken> {
+        match self.read(bytes) {
+            Ok(block) if block.number() == expected => Ok(block),
+            Ok(_) => Err(NotTaken::Lie(Offence::WrongAnswer)),
+            // The sequencer's key may have been another when the block was signed, and whoever has followed since then keeps it as it was. What L1 has of it comes from the committee.
+            Err(BlockRefused::NotSequencer { number, .. }) if number == expected && number <= self.committed => {
+                Err(NotTaken::Unknown)
+            }
+            Err(_) => Err(NotTaken::Lie(Offence::Rejected)),
+        }
     }
 }
 
@@ -174,11 +200,14 @@ impl Source {
             }
             let mut read = Vec::with_capacity(blocks.len());
             for (expected, bytes) in (head + 1..).zip(&blocks) {
-                match sequencers.read(bytes) {
-                    Ok(block) if block.number() == expected => read.push(block),
-                    Ok(_) => return FromPeer::Liar(Offence::WrongAnswer),
-                    Err(_) => return FromPeer::Liar(Offence::Rejected),
+                match sequencers.read_answer(expected, bytes) {
+                    Ok(block) => read.push(block),
+                    Err(NotTaken::Unknown) => break,
+                    Err(NotTaken::Lie(offence)) => return FromPeer::Liar(offence),
                 }
+            }
+            if read.is_empty() {
+                return FromPeer::Done;
             }
             followed.is_signed(head + read.len() as u64);
             let applied = followed.with(move |chain| {
@@ -264,5 +293,40 @@ impl Source {
             }
             None => Err(MissingError::Unexplained { number }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use joule_protocol::Native;
+    use joule_state::BlockItems;
+    use joule_storage::{BlockRecord, Database};
+    use joule_workload::{Chain, GENESIS_SECONDS};
+
+    use super::*;
+    use crate::BlockKey;
+
+    #[test]
+    fn blocks_of_an_earlier_key_are_nobodys_fault_where_l1_has_committed_them() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = Database::open(folder.path(), &Chain::test_genesis()).expect("opens");
+        let requests = vec![Chain::deposit(&joule_protocol::Address([3; 20]), 9)];
+        let items = BlockItems { timestamp: GENESIS_SECONDS, base_fee: 1, requests, transactions: Vec::new() };
+        let executed = database.execution().expect("a state").replay(&items).expect("a block");
+        let key = |byte| BlockKey::from_secret([byte; 32]).expect("a key");
+        let signed_by = |key: &BlockKey| {
+            let signature = key.sign_block(&executed.sealed.block.header.hash::<Native>(), &items.encode());
+            SignedBlock::of(&BlockRecord::new(&executed, Some(signature))).expect("signed").encode()
+        };
+        let (before, now) = (key(1), key(2));
+        let address = Address::new(now.address().0);
+        let sequencers = |committed| Sequencers { confirmed: address, latest: address, committed };
+        assert!(sequencers(0).read_answer(1, &signed_by(&now)).is_ok());
+        assert_eq!(sequencers(1).read_answer(1, &signed_by(&before)), Err(NotTaken::Unknown));
+        // What L1 does not have is signed with the key that it names, and garbage never is.
+        assert_eq!(sequencers(0).read_answer(1, &signed_by(&before)), Err(NotTaken::Lie(Offence::Rejected)));
+        assert_eq!(sequencers(1).read_answer(1, b"garbage"), Err(NotTaken::Lie(Offence::Rejected)));
+        assert_eq!(sequencers(2).read_answer(2, &signed_by(&now)), Err(NotTaken::Lie(Offence::WrongAnswer)));
+        assert_eq!(sequencers(2).read_answer(2, &signed_by(&before)), Err(NotTaken::Lie(Offence::Rejected)));
     }
 }

@@ -94,8 +94,8 @@ async fn where_the_sequencer_signs_one_chain_and_commits_another_l1_wins() {
     assert!(node.metrics().equivocations.get() >= 1, "and does not keep it to itself");
     assert!(node.metrics().render().contains("joule_equivocations_total"));
     serves(&node).await;
-    // What is undone is no evidence any more, but for the alarm; what L1 has executed is not undone either way.
-    assert!(database.view().expect("a view").floor().block_number > 0);
+    // What is undone is no evidence any more, but for the alarm; what L1 has executed is not undone either way, once that is noted.
+    until_l1(&node, || database.view().expect("a view").floor().block_number > 0).await;
     node.stop().await.expect("stops");
     committed.stop().await;
     world.stop().await;
@@ -129,13 +129,16 @@ async fn a_batch_that_l1_takes_back_is_followed_when_it_comes_again() {
     let last = sequencer.executed(2).await;
     until_l1(&node, || batch(&database, last).is_some_and(|batch| batch.stage == Stage::Executed)).await;
     reaches(&node, &sequencer.head()).await;
-    // What is executed for good is not undone any more, here as at the sequencer, which prunes in its own time.
+    // What is executed for good is not undone any more, once that is noted; here as at the sequencer, which prunes in its own time.
     let executed = batch(&database, last).expect("there").last_block;
-    assert_eq!(database.view().expect("a view").floor().block_number, executed);
-    while sequencer.database.view().expect("a view").floor().block_number < executed {
+    let floor = |database: &Database| database.view().expect("a view").floor().block_number;
+    until_l1(&node, || floor(&database) >= executed).await;
+    assert_eq!(floor(&database), executed);
+    // Counted after it is done.
+    while sequencer.node.metrics().undo_pruned_blocks.get() < executed {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    assert!(sequencer.node.metrics().undo_pruned_blocks.get() >= executed);
+    assert_eq!(floor(&sequencer.database), executed);
     node.stop().await.expect("stops");
     sequencer.stop().await;
     world.stop().await;

@@ -1,6 +1,6 @@
 //! Full nodes that start late, from a snapshot, from data, and without a sequencer.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use joule_node::{
     FullPlan, Start,
@@ -9,7 +9,7 @@ use joule_node::{
 use joule_rpc::Node;
 use joule_storage::{Database, Stage};
 
-use crate::world::{World, reaches};
+use crate::world::{GOSSIP_WAIT, LIMIT, World, acknowledged, reaches};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn full_nodes_reach_the_same_state_however_they_begin() {
@@ -25,7 +25,7 @@ async fn full_nodes_reach_the_same_state_however_they_begin() {
     assert_eq!(sequencer.node.node().prover_status().expect("settles").last_proven_batch, Some(last));
 
     // Late, from peers: blocks carry the sequencer's signature, and batches L1's stages.
-    let late = world.full("late", Start::Blocks, &sequencer.addresses(), None).await;
+    let late = world.full_from_peers("late", &sequencer.addresses()).await;
     reaches(&late, &sequencer.head()).await;
     let mut l1 = late.node().l1();
     let at_first = late.node().database().view().expect("a view").block(1).expect("reads").expect("kept");
@@ -39,7 +39,7 @@ async fn full_nodes_reach_the_same_state_however_they_begin() {
     }
 
     // A transaction that is sent to it is acknowledged when the sequencer's block with it is here; by JSON-RPC, when the sequencer says so.
-    let hash = late.node().submit(world.transfer(0)).await.expect("acknowledged");
+    let hash = acknowledged(&late, world.transfer(0)).await;
     let place = late.node().database().view().expect("a view").transaction_place(&hash).expect("reads");
     assert!(place.is_some(), "the acknowledgement is a block");
     let url = format!("http://{}", sequencer.node.rpc());
@@ -84,10 +84,10 @@ async fn full_nodes_reach_the_same_state_however_they_begin() {
     let restored = Database::open(&path, &world.genesis).expect("opens");
     let plan = FullPlan {
         members: world.members.clone(),
-        serve_limit: Duration::from_secs(10),
+        serve_limit: LIMIT,
         sequencer_rpc: None,
         start: Start::Blocks,
-        gossip_wait: Duration::from_secs(20),
+        gossip_wait: GOSSIP_WAIT,
     };
     let restored = world.full_on(restored, plan, world.l1().await, &sequencer.addresses()).await;
     sequencer.pay(&mut world).await;

@@ -128,7 +128,7 @@ async fn what_was_acknowledged_survives_every_kill() {
         acknowledged.keys().filter(|hash| view.transaction_place(hash).expect("reads").is_none()).count()
     };
     while missing(node.node()) > 0 {
-        tokio::time::timeout(std::time::Duration::from_secs(30), events.recv())
+        tokio::time::timeout(std::time::Duration::from_secs(120), events.recv())
             .await
             .expect("an acknowledged transaction is lost")
             .expect("the node runs");

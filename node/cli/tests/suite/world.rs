@@ -58,7 +58,12 @@ const HONEST: u32 = 2;
 /// Wallets with money on L2.
 pub(crate) const WALLETS: u64 = 4;
 const LIFETIME_S: u64 = 100_000;
-const LIMIT: Duration = Duration::from_secs(10);
+/// For answers that come, on a machine as busy as it may be: what does not come at all is refused at once here.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+/// For the block of a transaction that was gossiped.
+pub(crate) const GOSSIP_WAIT: Duration = Duration::from_secs(120);
+/// After which a wait that has no end is given up, with what is known.
+const GIVE_UP: Duration = Duration::from_secs(300);
 
 fn secret(what: &str, index: u8) -> B256 {
     let mut bytes = what.as_bytes().to_vec();
@@ -182,7 +187,7 @@ impl World {
             verifier: VerifierSetup { version: 1, bytecode: Bytes::from_static(&TestVerifier::BYTECODE) },
             delays: Rollup::Delays {
                 queueExpiry: 3_600,
-                exitWindow: 3_600,
+                exitWindow: 3_000,
                 lateAfter: 3_000,
                 proofDeadline: 3_000,
                 executionWindow: 600,
@@ -404,10 +409,10 @@ impl World {
             certificate_lifetime_s: LIFETIME_S,
             // Patient enough for a busy machine: what fails for good fails at once anyway.
             timing: GatherTiming {
-                deadline: Duration::from_secs(40),
-                attempt: Duration::from_secs(20),
+                deadline: Duration::from_secs(240),
+                attempt: LIMIT,
                 pause: Duration::from_millis(30),
-                attempts: 200,
+                attempts: u32::MAX,
                 linger: Duration::from_millis(200),
             },
             verifier_version: 1,
@@ -430,29 +435,31 @@ impl World {
         bootnodes: &[Multiaddr],
         rpc: Option<String>,
     ) -> RunningFullNode {
-        self.full_with(folder, start, self.l1().await, bootnodes, rpc).await
+        self.full_as(folder, self.plan(start, rpc), self.l1().await, bootnodes).await
+    }
+
+    /// As [`World::full`], with blocks from nobody but peers.
+    pub(crate) async fn full_from_peers(&self, folder: &str, bootnodes: &[Multiaddr]) -> RunningFullNode {
+        let plan = FullPlan { members: Vec::new(), ..self.plan(Start::Blocks, None) };
+        self.full_as(folder, plan, self.l1().await, bootnodes).await
     }
 
     /// As [`World::full`], behind another L1 node.
     pub(crate) async fn full_before(&self, folder: &str, l1: &str, bootnodes: &[Multiaddr]) -> RunningFullNode {
-        self.full_with(folder, Start::Blocks, self.l1_of(l1).await, bootnodes, None).await
+        self.full_as(folder, self.plan(Start::Blocks, None), self.l1_of(l1).await, bootnodes).await
     }
 
-    async fn full_with(
-        &self,
-        folder: &str,
-        start: Start,
-        l1: L1Setup,
-        bootnodes: &[Multiaddr],
-        rpc: Option<String>,
-    ) -> RunningFullNode {
-        let plan = FullPlan {
+    fn plan(&self, start: Start, rpc: Option<String>) -> FullPlan {
+        FullPlan {
             members: self.members.clone(),
             serve_limit: LIMIT,
             sequencer_rpc: rpc,
             start,
-            gossip_wait: Duration::from_secs(20),
-        };
+            gossip_wait: GOSSIP_WAIT,
+        }
+    }
+
+    async fn full_as(&self, folder: &str, plan: FullPlan, l1: L1Setup, bootnodes: &[Multiaddr]) -> RunningFullNode {
         let path = self.folder.path().join(folder);
         let database = begin(&path, &self.genesis, &plan, &l1).await.expect("a disk");
         self.full_on(database, plan, l1, bootnodes).await
@@ -571,6 +578,20 @@ impl Sequencer {
     }
 }
 
+/// Hands a transaction to a full node that gossips it, as soon as a peer listens, and waits for the acknowledgement.
+pub(crate) async fn acknowledged(node: &RunningFullNode, transaction: Vec<u8>) -> Hash {
+    loop {
+        match node.node().submit(transaction.clone()).await {
+            Ok(hash) => return hash,
+            // Whom blocks are asked of is connected; that it listens to gossip is said a moment later.
+            Err(error) if error.to_string().contains("no peer is connected") => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(error) => panic!("not acknowledged: {error}"),
+        }
+    }
+}
+
 /// Waits, look at L1 by look at L1, until something holds at a full node.
 pub(crate) async fn until_l1(node: &RunningFullNode, holds: impl Fn() -> bool) {
     let mut l1 = node.node().l1();
@@ -579,7 +600,7 @@ pub(crate) async fn until_l1(node: &RunningFullNode, holds: impl Fn() -> bool) {
             l1.changed().await.expect("L1 is followed");
         }
     };
-    if tokio::time::timeout(Duration::from_secs(60), wait).await.is_err() {
+    if tokio::time::timeout(GIVE_UP, wait).await.is_err() {
         let head = node.node().database().view().expect("a view").head().block_number;
         panic!("not at block {head}: halted {:?}, stuck {:?}", node.node().halted(), node.node().stuck());
     }
@@ -596,7 +617,7 @@ pub(crate) async fn reaches(node: &RunningFullNode, wanted: &Checkpoint) {
             return;
         }
         assert_eq!(node.node().halted(), None);
-        let _ = tokio::time::timeout(Duration::from_secs(60), events.recv()).await.unwrap_or_else(|_| {
+        let _ = tokio::time::timeout(GIVE_UP, events.recv()).await.unwrap_or_else(|_| {
             let (halted, stuck) = (node.node().halted(), node.node().stuck());
             panic!("at {} of {}: halted {halted:?}, stuck {stuck:?}", head.block_number, wanted.block_number)
         });

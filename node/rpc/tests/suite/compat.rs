@@ -85,7 +85,7 @@ async fn check(mut command: Command) {
         .env("JOULE_RPC_KEY", alloy::hex::encode_prefixed(signer.to_bytes()))
         .env("JOULE_RPC_CHAIN_ID", scene.people.chain_id.to_string())
         .kill_on_drop(true);
-    let ended = tokio::time::timeout(std::time::Duration::from_secs(120), run(&mut command)).await;
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(600), run(&mut command)).await;
     match ended.expect("the script ends") {
         Ok(text) => println!("{text}"),
         Err(text) => panic!("the script failed:\n{text}"),
