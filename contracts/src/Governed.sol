@@ -7,7 +7,7 @@ import { TimelockController } from "@openzeppelin/contracts/governance/TimelockC
 abstract contract Governed {
     /// @notice The timelock whose proposals change verifiers, programs, the committee and the operator.
     TimelockController public immutable governance;
-    /// @notice Shortest delay the timelock may have, seconds: queue expiry plus the users' window to leave.
+    /// @notice Shortest delay the timelock may have, seconds: the longest that a freeze can be put off, plus the users' window to leave.
     uint64 public immutable upgradeDelayMin;
 
     error Governed_NotGovernance(address expected, address actual);

@@ -29,10 +29,10 @@ contract Rollup is IRollup, Governed {
     /// @notice Delays of the network, all in seconds.
     struct Delays {
         uint64 queueExpiry; // a request older than this lets anyone freeze the chain
-        uint64 exitWindow; // time users keep after the queue's expiry before an upgrade can take effect
+        uint64 exitWindow; // time users keep to freeze the chain, however the operator delays it, before an upgrade can take effect
         uint64 lateAfter; // a request older than this makes the operator late
         uint64 proofDeadline; // a batch unproven for longer makes the operator late
-        uint64 executionWindow; // a proven batch gets this long to be executed before it may be dropped
+        uint64 executionWindow; // a proven batch gets this long to be executed before it may be dropped; so long can it put off a freeze
         uint64 timestampSkew; // a batch's time may be this far ahead of L1's
     }
 
@@ -173,9 +173,7 @@ contract Rollup is IRollup, Governed {
     error Rollup_VersionNotNewer(uint32 current, uint32 actual);
     error Rollup_ProgramNotCanonical(bytes32 program);
 
-    constructor(Config memory config)
-        Governed(config.governance, config.delays.queueExpiry + config.delays.exitWindow)
-    {
+    constructor(Config memory config) Governed(config.governance, _upgradeDelayMin(config.delays)) {
         Delays memory delays = config.delays;
         _require(config.l2ChainId != 0 && config.l2ChainId < CHAIN_ID_LIMIT, "chain id");
         _require(config.genesis.priorityCount == 0 && config.genesis.priorityAcc == 0, "genesis requests");
@@ -190,7 +188,7 @@ contract Rollup is IRollup, Governed {
         _require(config.fees.doubling != 0 && config.fees.perBlockMax != 0, "fees");
         // A late operator must be found late while others still have time to serve the queue.
         _require(delays.lateAfter < delays.queueExpiry && delays.proofDeadline < delays.queueExpiry, "delays");
-        // Proven batches delay a freeze by the one, and L2's clock is ahead of L1's by the other: neither may make the other delays void.
+        // Proven batches put off a freeze by the one, and L2's clock is ahead of L1's by the other: neither may make the other delays void.
         _require(
             delays.executionWindow <= delays.queueExpiry && delays.timestampSkew <= delays.lateAfter, "window or skew"
         );
@@ -349,7 +347,8 @@ contract Rollup is IRollup, Governed {
 
     /// @notice Stops the chain for good once a request is older than the queue's expiry. While a proven batch waits it takes
     /// `executionWindow` longer, so that anyone can execute it first; and no longer, so that a proven batch whose withdrawals are
-    /// kept secret does not hold everybody.
+    /// kept secret does not hold everybody. Both times are counted from the request: who proves a batch whenever another was executed, so that
+    /// one waits at all times, gains one window and not one for each batch.
     function freeze() external whileLive {
         uint64 oldest = _queue.oldest();
         uint256 notBefore = uint256(oldest) + queueExpiry;
@@ -539,6 +538,13 @@ contract Rollup is IRollup, Governed {
         if (provenCount > keep) provenCount = keep;
         uint64 count = ++revertCount;
         emit BatchesReverted(keep, committedBefore, count, msg.sender);
+    }
+
+    /// @dev What an upgrade must wait. Whoever asks to leave when it is proposed, and is ignored, can freeze the chain after `queueExpiry`, or after
+    /// `executionWindow` more if the operator keeps a proven batch waiting. What is left from then on is the users': without the window counted in, an
+    /// operator who governs could have its own verifier in force before anyone may freeze.
+    function _upgradeDelayMin(Delays memory delays) private pure returns (uint64) {
+        return delays.queueExpiry + delays.executionWindow + delays.exitWindow;
     }
 
     function _setProgram(uint32 version, bytes32 program) private {

@@ -10,11 +10,12 @@ import { VerifierRouter } from "../src/VerifierRouter.sol";
 import { Bn254, G1 } from "../src/libraries/Bn254.sol";
 import { Certificates, EcdsaCertificate } from "../src/libraries/Certificates.sol";
 import { Encodings } from "../src/libraries/Encodings.sol";
-import { Account } from "../src/libraries/Objects.sol";
+import { Account, Objects } from "../src/libraries/Objects.sol";
 import { Opening, StateTree } from "../src/libraries/StateTree.sol";
 import { BlsNetwork } from "./helpers/BlsNetwork.sol";
 import { FrozenNetwork } from "./helpers/FrozenNetwork.sol";
 import { G2Multiples } from "./helpers/G2Multiples.sol";
+import { TestVerifier } from "./helpers/TestVerifier.sol";
 
 /// @dev Claims again from inside its own payment.
 contract Reenterer {
@@ -298,6 +299,68 @@ contract AttacksOnTheFrozenTest is FrozenNetwork {
         escape.refundDeposit(0, request);
         assertEq(alice.balance, 2 ether, "once");
         assertEq(bridge.locked(), 0, "nothing is left");
+    }
+
+    /// @dev A hostile verifier is proposed, a request made at that moment is ignored, and the operator has a proven batch waiting at all times: it proves
+    /// one whenever another is executed. The freeze is put off by one window, and the users' time begins after it.
+    function test_attack_hostileProposalAndProvenBatchesWithoutEnd_leaveTheExitWindow() external {
+        delete keys;
+        delete tip;
+        _deploy();
+        vm.deal(alice, 0);
+        _deposit(alice, alice, 10 ether);
+        tree.set(AT_ALICE, Objects.key(Objects.KIND_ACCOUNT, alice, 0), Objects.words(Account(6, 10 ether)));
+        _settle(_nextBatch(tree.root(), _none()), _none(), SEQUENCER);
+
+        assertEq(timelock.getMinDelay(), rollup.upgradeDelayMin(), "the shortest that the rollup takes");
+        bytes memory hostile = abi.encodeCall(VerifierRouter.addVerifier, (2, new TestVerifier()));
+        timelock.schedule(address(router), 0, hostile, 0, 0, rollup.upgradeDelayMin());
+        uint256 inForceAt = timelock.getTimestamp(timelock.hashOperation(address(router), 0, hostile, 0, 0));
+        uint256 notBefore = _now() + QUEUE_EXPIRY + EXECUTION_WINDOW;
+        uint256 fee = rollup.requestFee(Encodings.FORCED_WITHDRAWAL);
+        vm.deal(alice, fee);
+        vm.prank(alice);
+        rollup.requestWithdrawal{ value: fee }(alice, 10 ether);
+
+        vm.warp(notBefore - EXECUTION_WINDOW);
+        Batch memory batch = _proveIgnoringRequests();
+        Checkpoint memory executed;
+        for (uint256 i = 0; i < 4; ++i) {
+            _wait(EXECUTION_WINDOW / 4);
+            rollup.executeBatch(batch.number, batch.checkpoint, _none());
+            executed = batch.checkpoint;
+            batch = _proveIgnoringRequests();
+            vm.expectRevert(abi.encodeWithSelector(Rollup.Rollup_NotExpired.selector, notBefore, _now()));
+            rollup.freeze();
+        }
+        assertEq(_now(), notBefore, "put off by one window, not by one for each batch");
+        assertEq(inForceAt, notBefore + EXIT_WINDOW, "and the users' time is all there");
+        _wait(1);
+        rollup.freeze();
+
+        // Alice leaves; what was proposed takes effect on a chain that takes no proof any more.
+        escape.openEscape(executed);
+        escape.escapeAccount(alice, Account(6, 10 ether), _opening(AT_ALICE));
+        assertEq(alice.balance, 10 ether, "all of it");
+        vm.warp(inForceAt);
+        timelock.execute(address(router), 0, hostile, 0, 0);
+        tip = executed;
+        batch = _nextBatch(bytes32(uint256(666)), _none());
+        bytes memory certificate = _certificate(batch, 5);
+        bytes memory forged = _proof(batch);
+        forged[0] = 0x02;
+        vm.prank(SEQUENCER);
+        vm.expectPartialRevert(Rollup.Rollup_IsFrozen.selector);
+        rollup.settleBatch(batch, certificate, forged, _none());
+    }
+
+    /// @dev Commits and proves a batch that consumes no request.
+    function _proveIgnoringRequests() private returns (Batch memory batch) {
+        batch = _nextBatch();
+        batch.checkpoint.priorityCount = rollup.executedPriorityCount();
+        batch.checkpoint.priorityAcc = rollup.accAt(batch.checkpoint.priorityCount);
+        _commit(batch);
+        rollup.proveBatch(batch.number, _proof(batch));
     }
 
     function test_attack_leafWithALimbNotBelowP_reverts() external {

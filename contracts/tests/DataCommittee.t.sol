@@ -283,8 +283,8 @@ contract DataCommitteeTest is BlsNetwork {
     function _governRefused(uint8 scheme, address[] memory members, uint32 honest, bytes4 reason) private {
         bytes memory call = abi.encodeCall(DataCommittee.setKeyset, (scheme, members, honest));
         bytes32 salt = keccak256(call);
-        timelock.schedule(address(committee), 0, call, 0, salt, QUEUE_EXPIRY + EXIT_WINDOW);
-        _wait(QUEUE_EXPIRY + EXIT_WINDOW);
+        timelock.schedule(address(committee), 0, call, 0, salt, UPGRADE_DELAY);
+        _wait(UPGRADE_DELAY);
         vm.expectPartialRevert(reason);
         timelock.execute(address(committee), 0, call, 0, salt);
     }

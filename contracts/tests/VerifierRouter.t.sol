@@ -103,8 +103,8 @@ contract VerifierRouterTest is Network {
 
     function _refused(bytes memory call, bytes4 reason) private {
         bytes32 salt = keccak256(call);
-        timelock.schedule(address(router), 0, call, 0, salt, QUEUE_EXPIRY + EXIT_WINDOW);
-        _wait(QUEUE_EXPIRY + EXIT_WINDOW);
+        timelock.schedule(address(router), 0, call, 0, salt, UPGRADE_DELAY);
+        _wait(UPGRADE_DELAY);
         vm.expectPartialRevert(reason);
         timelock.execute(address(router), 0, call, 0, salt);
     }

@@ -29,7 +29,7 @@ pub struct VerifierSetup {
 /// Who governs.
 #[derive(Clone, Debug)]
 pub struct GovernanceSetup {
-    /// Delay of the timelock, seconds; at least queue expiry plus exit window.
+    /// Delay of the timelock, seconds; at least [`Deployment::upgrade_delay_min_s`].
     pub delay_s: u64,
     /// Who may propose, and cancel.
     pub proposers: Vec<Address>,
@@ -44,7 +44,7 @@ pub struct CommitteeSetup {
     pub signers: Vec<Address>,
     /// How many of them are assumed honest; N + 1 − honest must sign.
     pub honest: u32,
-    /// Seconds that a certificate must outlive the moment of its use.
+    /// Seconds that a certificate must outlive the moment of its use; at least [`Deployment::upgrade_delay_min_s`].
     pub remaining_min_s: u64,
     /// Seconds between leaving the last keyset and taking the stake back.
     pub stake_lock_s: u64,
@@ -88,6 +88,15 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// The least seconds between a proposal and its execution. A request that is ignored from the proposal on lets anyone freeze the chain once it has
+    /// expired; proven batches that wait, however many one after the other, put that off by one execution window; then the users have theirs. The
+    /// rollup's constructor counts the same.
+    #[must_use]
+    pub fn upgrade_delay_min_s(&self) -> u64 {
+        let delays = &self.delays;
+        delays.queueExpiry.saturating_add(delays.executionWindow).saturating_add(delays.exitWindow)
+    }
+
     /// The seconds that a forced call may take to be executed by an operator who delays all it can: the request waits to its expiry, then proven
     /// batches delay the freeze by their window, and L2's clock is ahead of L1's.
     #[must_use]
@@ -128,19 +137,21 @@ pub enum DeployError {
         chain_id: u64,
     },
     /// A timelock faster than the users' way out.
-    #[error("governance's delay of {got_s} s is shorter than queue expiry plus exit window, {min_s} s")]
+    #[error(
+        "governance's delay of {got_s} s is shorter than queue expiry plus execution window plus exit window, {min_s} s"
+    )]
     DelayTooShort {
-        /// Queue expiry plus exit window.
+        /// Queue expiry plus execution window plus exit window.
         min_s: u64,
         /// The delay given.
         got_s: u64,
     },
     /// Certificates that may end before a chain whose operator is gone can be frozen and left.
     #[error(
-        "a certificate need outlive its use by {got_s} s only, less than queue expiry plus exit window, {min_s} s: data could be gone before users are out"
+        "a certificate need outlive its use by {got_s} s only, less than queue expiry plus execution window plus exit window, {min_s} s: data could be gone before users are out"
     )]
     CertificateTooShort {
-        /// Queue expiry plus exit window.
+        /// Queue expiry plus execution window plus exit window.
         min_s: u64,
         /// The time given.
         got_s: u64,
@@ -202,7 +213,7 @@ pub async fn deploy<P: Provider<Ethereum> + Clone>(
     config: &Deployment,
 ) -> Result<Addresses, DeployError> {
     let chain_id = provider.get_chain_id().await?;
-    let upgrade_delay_min = config.delays.queueExpiry.saturating_add(config.delays.exitWindow);
+    let upgrade_delay_min = config.upgrade_delay_min_s();
     if config.governance.delay_s < upgrade_delay_min {
         return Err(DeployError::DelayTooShort { min_s: upgrade_delay_min, got_s: config.governance.delay_s });
     }

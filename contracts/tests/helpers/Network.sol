@@ -32,6 +32,7 @@ abstract contract Network is Base {
     uint64 internal constant LATE_AFTER = 1 days;
     uint64 internal constant PROOF_DEADLINE = 6 hours;
     uint64 internal constant EXECUTION_WINDOW = 1 days;
+    uint64 internal constant UPGRADE_DELAY = QUEUE_EXPIRY + EXECUTION_WINDOW + EXIT_WINDOW;
     uint64 internal constant SKEW = 10 minutes;
     uint64 internal constant REMAINING_MIN = 13 days;
     uint64 internal constant PRESENTATION_WINDOW = 7 days;
@@ -66,14 +67,14 @@ abstract contract Network is Base {
         _makeKeys(5);
         address[] memory proposers = new address[](1);
         proposers[0] = address(this);
-        timelock = new FixedTimelock(QUEUE_EXPIRY + EXIT_WINDOW, proposers, proposers);
+        timelock = new FixedTimelock(UPGRADE_DELAY, proposers, proposers);
         verifier = new TestVerifier();
-        router = new VerifierRouter(timelock, QUEUE_EXPIRY + EXIT_WINDOW, 1, verifier);
+        router = new VerifierRouter(timelock, UPGRADE_DELAY, 1, verifier);
         address[] memory signers = new address[](keys.length);
         for (uint256 i = 0; i < keys.length; ++i) {
             signers[i] = vm.addr(keys[i]);
         }
-        committee = new DataCommittee(timelock, QUEUE_EXPIRY + EXIT_WINDOW, REMAINING_MIN, 30 days, 1 ether, signers, 2);
+        committee = new DataCommittee(timelock, UPGRADE_DELAY, REMAINING_MIN, 30 days, 1 ether, signers, 2);
         tip.protocolVersion = 1;
         tip.stateRoot = _genesisRoot();
         tip.blockHash = GENESIS_ID;
@@ -249,8 +250,8 @@ abstract contract Network is Base {
 
     /// @dev Proposes a call to the timelock, waits and executes it.
     function _govern(address target, bytes memory call) internal {
-        timelock.schedule(target, 0, call, 0, 0, QUEUE_EXPIRY + EXIT_WINDOW);
-        _wait(QUEUE_EXPIRY + EXIT_WINDOW);
+        timelock.schedule(target, 0, call, 0, 0, UPGRADE_DELAY);
+        _wait(UPGRADE_DELAY);
         timelock.execute(target, 0, call, 0, 0);
     }
 

@@ -18,8 +18,9 @@ pub const QUEUE_EXPIRY_S: u64 = 4 * 3_600;
 const EXIT_WINDOW_S: u64 = 3_600;
 const LATE_AFTER_S: u64 = 2 * 3_600;
 const PROOF_DEADLINE_S: u64 = 2 * 3_600;
+const EXECUTION_WINDOW_S: u64 = PROOF_DEADLINE_S;
 /// What its timelock waits, and its certificates must outlive: the shortest that a deployment may have.
-pub const UPGRADE_DELAY_S: u64 = QUEUE_EXPIRY_S + EXIT_WINDOW_S;
+pub const UPGRADE_DELAY_S: u64 = QUEUE_EXPIRY_S + EXECUTION_WINDOW_S + EXIT_WINDOW_S;
 /// How long its members promise to serve a batch.
 pub const CERTIFICATE_LIFETIME_S: u64 = 4 * UPGRADE_DELAY_S;
 /// How much of a certificate's life must be left when it is used, beyond what L1 asks for.
@@ -68,7 +69,7 @@ pub fn test_deployment(
         verifier: VerifierSetup { version: VERIFIER_VERSION, bytecode: Bytes::from_static(&TestVerifier::BYTECODE) },
         delays: Rollup::Delays {
             queueExpiry: 3_600,
-            exitWindow: 3_600,
+            exitWindow: 3_000,
             lateAfter: 600,
             proofDeadline: 600,
             executionWindow: 600,
@@ -107,7 +108,7 @@ pub fn network_deployment(
             exitWindow: EXIT_WINDOW_S,
             lateAfter: LATE_AFTER_S,
             proofDeadline: PROOF_DEADLINE_S,
-            executionWindow: PROOF_DEADLINE_S,
+            executionWindow: EXECUTION_WINDOW_S,
             timestampSkew: 60,
         },
         fees: Rollup::Fees { doubling: 1_000, perBlockMax: 64, ..small.fees },
