@@ -40,7 +40,8 @@ contract DataCommittee is IDataCommittee, Governed {
     uint64 public immutable remainingMin;
     /// @notice Wei a member must have at stake to be named in a keyset.
     uint256 public immutable stakeMin;
-    /// @notice Seconds between leaving the last keyset and taking the stake back; longer than any certificate lives.
+    /// @notice Seconds between leaving the last keyset and taking the stake back. No certificate lives longer after its use, and a retired keyset's is
+    /// not taken any more: the stake of whoever signed one stays until it has expired.
     uint64 public immutable stakeLock;
 
     mapping(address member => Member) private _members;
@@ -63,6 +64,8 @@ contract DataCommittee is IDataCommittee, Governed {
     error DataCommittee_UnknownKeyset(bytes32 keysetHash);
     error DataCommittee_RetiredKeyset(bytes32 keysetHash, uint64 activeUntil);
     error DataCommittee_ExpiresTooSoon(uint256 expiryMin, uint64 actual);
+    error DataCommittee_OutlivesStake(uint256 expiryMax, uint64 actual);
+    error DataCommittee_StakeLockTooShort(uint64 secondsMin, uint64 actual);
     error DataCommittee_NotAMember(address member);
     error DataCommittee_AlreadyRegistered(address member);
     error DataCommittee_KeyTaken(address owner);
@@ -90,6 +93,8 @@ contract DataCommittee is IDataCommittee, Governed {
         address[] memory signers,
         uint32 honest
     ) Governed(governance_, upgradeDelayMin_) {
+        // No certificate could fulfil both.
+        if (stakeLock_ < remainingMin_) revert DataCommittee_StakeLockTooShort(remainingMin_, stakeLock_);
         remainingMin = remainingMin_;
         stakeLock = stakeLock_;
         stakeMin = stakeMin_;
@@ -216,6 +221,8 @@ contract DataCommittee is IDataCommittee, Governed {
         if (keyset.activeUntil != 0) revert DataCommittee_RetiredKeyset(keysetHash, keyset.activeUntil);
         uint256 expiryMin = block.timestamp + remainingMin;
         if (expiry < expiryMin) revert DataCommittee_ExpiresTooSoon(expiryMin, expiry);
+        uint256 expiryMax = block.timestamp + stakeLock;
+        if (expiry > expiryMax) revert DataCommittee_OutlivesStake(expiryMax, expiry);
         return Encodings.certificateDigest(statement, msg.sender, expiry, keysetHash);
     }
 

@@ -67,6 +67,47 @@ contract DataCommitteeTest is BlsNetwork {
         _check(_signedBy(5, _now() + REMAINING_MIN));
     }
 
+    function test_requireCertified_outlivesTheStakeOfItsSigners_reverts() external {
+        EcdsaCertificate memory certificate = _signedBy(5, _now() + STAKE_LOCK + 1);
+        bytes memory encoded = _encode(certificate);
+        bytes memory outlives = abi.encodeWithSelector(
+            DataCommittee.DataCommittee_OutlivesStake.selector, _now() + STAKE_LOCK, _now() + STAKE_LOCK + 1
+        );
+        vm.expectRevert(outlives);
+        committee.requireCertified(statement, encoded);
+        _seatBls(committee, 2);
+        encoded = _encode(_blsSigned(statement, address(this), 5, 5, _now() + STAKE_LOCK + 1));
+        vm.expectPartialRevert(DataCommittee.DataCommittee_OutlivesStake.selector);
+        committee.requireCertified(statement, encoded);
+    }
+
+    /// @dev The longest certificate, used in the last block of its keyset, has expired when the first stake of its signers can be taken back.
+    function test_withdrawStake_afterTheLongestCertificate() external {
+        address[] memory members = _staked();
+        bytes memory call = abi.encodeCall(DataCommittee.setKeyset, (1, new address[](0), 0));
+        timelock.schedule(address(committee), 0, call, 0, 0, UPGRADE_DELAY);
+        _wait(UPGRADE_DELAY);
+        EcdsaCertificate memory certificate = _signedBy(5, _now() + STAKE_LOCK);
+        _check(certificate);
+        timelock.execute(address(committee), 0, call, 0, 0);
+        vm.warp(certificate.expiry);
+        vm.prank(members[0]);
+        vm.expectPartialRevert(DataCommittee.DataCommittee_StakeLocked.selector);
+        committee.withdrawStake();
+        _wait(1);
+        vm.prank(members[0]);
+        committee.withdrawStake();
+    }
+
+    function test_constructor_stakeLockTooShort_reverts() external {
+        vm.expectRevert(
+            abi.encodeWithSelector(
+                DataCommittee.DataCommittee_StakeLockTooShort.selector, REMAINING_MIN, REMAINING_MIN - 1
+            )
+        );
+        new DataCommittee(timelock, 0, REMAINING_MIN, REMAINING_MIN - 1, 0, new address[](0), 0);
+    }
+
     function test_requireCertified_unknownScheme_reverts() external {
         vm.expectRevert(abi.encodeWithSelector(DataCommittee.DataCommittee_UnknownScheme.selector, 3));
         committee.requireCertified(statement, hex"03");
@@ -257,7 +298,7 @@ contract DataCommitteeTest is BlsNetwork {
         vm.prank(members[0]);
         vm.expectPartialRevert(DataCommittee.DataCommittee_StakeLocked.selector);
         committee.withdrawStake();
-        _wait(30 days + 1);
+        _wait(STAKE_LOCK + 1);
         vm.prank(members[0]);
         committee.withdrawStake();
         assertEq(members[0].balance, 1 ether, "stake");

@@ -96,7 +96,8 @@ contract GasTest is BlsNetwork, FrozenNetwork {
         delete keys;
         _makeKeys(16);
         address[] memory signers = _keyset();
-        DataCommittee larger = new DataCommittee(timelock, UPGRADE_DELAY, REMAINING_MIN, 30 days, 1 ether, signers, 2);
+        DataCommittee larger =
+            new DataCommittee(timelock, UPGRADE_DELAY, REMAINING_MIN, STAKE_LOCK, 1 ether, signers, 2);
         _certificates(larger, 16);
     }
 

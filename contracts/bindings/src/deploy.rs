@@ -46,7 +46,8 @@ pub struct CommitteeSetup {
     pub honest: u32,
     /// Seconds that a certificate must outlive the moment of its use; at least [`Deployment::upgrade_delay_min_s`].
     pub remaining_min_s: u64,
-    /// Seconds between leaving the last keyset and taking the stake back.
+    /// Seconds between leaving the last keyset and taking the stake back; L1 takes no certificate that lives longer, so at least `remaining_min_s` and
+    /// what the sequencer adds to it.
     pub stake_lock_s: u64,
     /// Wei that a member named later must have at stake.
     pub stake_min: U256,
@@ -156,6 +157,16 @@ pub enum DeployError {
         /// The time given.
         got_s: u64,
     },
+    /// A committee none of whose certificates L1 could take.
+    #[error(
+        "stake is locked for {got_s} s only, less than the {min_s} s that a certificate must outlive its use by, and none may outlive the stake"
+    )]
+    StakeLockTooShort {
+        /// What a certificate must outlive its use by.
+        min_s: u64,
+        /// The lock given.
+        got_s: u64,
+    },
     /// A worker or payee who has to force its receipt or voucher through L1 could come too late.
     #[error(
         "{delay} of {got_s} s is not longer than a forced call may take, {forced_s} s: queue expiry plus execution window plus clock skew"
@@ -205,7 +216,7 @@ pub enum DeployError {
 /// deployer's nonce and are checked once they are there.
 ///
 /// # Errors
-/// Refuses a timelock faster than the users' way out, certificates shorter than it, and a grace or channel close shorter than a forced call may take, before anything is sent, and a development key on a chain that is not local
+/// Refuses a timelock faster than the users' way out, certificates shorter than it, a stake lock shorter than certificates, and a grace or channel close shorter than a forced call may take, before anything is sent, and a development key on a chain that is not local
 /// before anything but the verifier is.
 pub async fn deploy<P: Provider<Ethereum> + Clone>(
     provider: &P,
@@ -222,6 +233,10 @@ pub async fn deploy<P: Provider<Ethereum> + Clone>(
             min_s: upgrade_delay_min,
             got_s: config.committee.remaining_min_s,
         });
+    }
+    let CommitteeSetup { remaining_min_s, stake_lock_s, .. } = config.committee;
+    if stake_lock_s < remaining_min_s {
+        return Err(DeployError::StakeLockTooShort { min_s: remaining_min_s, got_s: stake_lock_s });
     }
     let forced_s = config.forced_call_s();
     for (delay, got_s) in [("grace", config.grace_s), ("channel close", config.channel_close_s)] {

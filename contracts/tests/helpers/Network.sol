@@ -35,6 +35,7 @@ abstract contract Network is Base {
     uint64 internal constant UPGRADE_DELAY = QUEUE_EXPIRY + EXECUTION_WINDOW + EXIT_WINDOW;
     uint64 internal constant SKEW = 10 minutes;
     uint64 internal constant REMAINING_MIN = 13 days;
+    uint64 internal constant STAKE_LOCK = 30 days;
     uint64 internal constant PRESENTATION_WINDOW = 7 days;
     bytes32 internal constant GENESIS_ID = keccak256("genesis");
 
@@ -74,7 +75,7 @@ abstract contract Network is Base {
         for (uint256 i = 0; i < keys.length; ++i) {
             signers[i] = vm.addr(keys[i]);
         }
-        committee = new DataCommittee(timelock, UPGRADE_DELAY, REMAINING_MIN, 30 days, 1 ether, signers, 2);
+        committee = new DataCommittee(timelock, UPGRADE_DELAY, REMAINING_MIN, STAKE_LOCK, 1 ether, signers, 2);
         tip.protocolVersion = 1;
         tip.stateRoot = _genesisRoot();
         tip.blockHash = GENESIS_ID;

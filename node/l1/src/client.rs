@@ -62,6 +62,8 @@ pub struct Constants {
     pub timestamp_skew_s: u64,
     /// A certificate must outlive the block of its commit by this.
     pub certificate_remaining_min_s: u64,
+    /// No certificate may outlive the block of its commit by more: so long is the stake of its signers locked.
+    pub certificate_remaining_max_s: u64,
 }
 
 /// A connection to L1 and the contracts found there. Cheap to clone.
@@ -119,6 +121,7 @@ impl L1Client {
             execution_window_s: contract.executionWindow().call().await?,
             timestamp_skew_s: contract.timestampSkew().call().await?,
             certificate_remaining_min_s: DataCommittee::new(committee, &provider).remainingMin().call().await?,
+            certificate_remaining_max_s: DataCommittee::new(committee, &provider).stakeLock().call().await?,
         };
         Ok(Self { provider, contracts, constants })
     }

@@ -23,6 +23,8 @@ const EXECUTION_WINDOW_S: u64 = PROOF_DEADLINE_S;
 pub const UPGRADE_DELAY_S: u64 = QUEUE_EXPIRY_S + EXECUTION_WINDOW_S + EXIT_WINDOW_S;
 /// How long its members promise to serve a batch.
 pub const CERTIFICATE_LIFETIME_S: u64 = 4 * UPGRADE_DELAY_S;
+/// How long stake stays locked: longer than its certificates live, of which L1 takes none that outlives it.
+const STAKE_LOCK_S: u64 = 2 * CERTIFICATE_LIFETIME_S;
 /// How much of a certificate's life must be left when it is used, beyond what L1 asks for.
 pub const CERTIFICATE_MARGIN_S: u64 = 600;
 
@@ -63,7 +65,7 @@ pub fn test_deployment(
             signers,
             honest: 2,
             remaining_min_s: 7_200,
-            stake_lock_s: 7_200,
+            stake_lock_s: 30 * 86_400,
             stake_min: U256::ZERO,
         },
         verifier: VerifierSetup { version: VERIFIER_VERSION, bytecode: Bytes::from_static(&TestVerifier::BYTECODE) },
@@ -99,7 +101,7 @@ pub fn network_deployment(
         committee: CommitteeSetup {
             honest,
             remaining_min_s: UPGRADE_DELAY_S,
-            stake_lock_s: UPGRADE_DELAY_S,
+            stake_lock_s: STAKE_LOCK_S,
             ..small.committee
         },
         verifier: VerifierSetup { version: VERIFIER_VERSION, bytecode: Bytes::from_static(&Groth16Verifier::BYTECODE) },

@@ -187,6 +187,10 @@ async fn hasty_timelocks_short_certificates_and_short_delays_are_refused() {
     config.committee.remaining_min_s = 7_199;
     let refused = deploy(&world.provider, world.deployer, &config).await;
     assert!(matches!(refused, Err(DeployError::CertificateTooShort { min_s: 7_200, got_s: 7_199 })), "{refused:?}");
+    let mut config = deployment(&world);
+    config.committee.stake_lock_s = 7_199;
+    let refused = deploy(&world.provider, world.deployer, &config).await;
+    assert!(matches!(refused, Err(DeployError::StakeLockTooShort { min_s: 7_200, got_s: 7_199 })), "{refused:?}");
     for (grace_s, channel_close_s, expected) in [(4_260, 4_261, "grace"), (4_261, 4_260, "channel close")] {
         let config = Deployment { grace_s, channel_close_s, ..deployment(&world) };
         let refused = deploy(&world.provider, world.deployer, &config).await;

@@ -21,6 +21,7 @@ use joule_testnet_l1::{ChainConfig, DEVELOPMENT_ACCOUNTS, GenesisAccount, L1, Se
 pub(crate) const L1_CHAIN_ID: u64 = 31_337;
 const START_S: u64 = 1_800_000_000;
 const REMAINING_MIN_S: u64 = 7 * 86_400;
+const STAKE_LOCK_S: u64 = 30 * 86_400;
 
 pub(crate) struct Keys {
     account: PrivateKeySigner,
@@ -82,10 +83,18 @@ impl Network {
                 .await
                 .expect("the timelock deploys");
         let governance = *timelock.address();
-        let contract =
-            DataCommittee::deploy(provider.clone(), governance, 0, REMAINING_MIN_S, 0, U256::ZERO, Vec::new(), 0)
-                .await
-                .expect("the committee deploys");
+        let contract = DataCommittee::deploy(
+            provider.clone(),
+            governance,
+            0,
+            REMAINING_MIN_S,
+            STAKE_LOCK_S,
+            U256::ZERO,
+            Vec::new(),
+            0,
+        )
+        .await
+        .expect("the committee deploys");
         let committee = *contract.address();
 
         let context = CommitteeContext { l1_chain_id: L1_CHAIN_ID, committee };

@@ -80,6 +80,16 @@ pub enum SettlingError {
     /// Certificates that would be too old at once.
     #[error("`committee.certificate_lifetime_s`: {0}")]
     Expiry(#[from] ExpiryPolicyError),
+    /// Certificates that L1 would not take.
+    #[error(
+        "`committee.certificate_lifetime_s`: L1 takes no certificate that outlives its use by more than {max_s} s, for which its signers' stake is locked, and {got_s} s is longer"
+    )]
+    OutlivesStake {
+        /// For how long stake is locked.
+        max_s: u64,
+        /// The lifetime.
+        got_s: u64,
+    },
     /// Nowhere to keep circuits.
     #[error(transparent)]
     Cache(#[from] CacheFolderError),
@@ -267,6 +277,11 @@ impl Settling {
             keyset.members().iter().find(|seat| !plan.members.iter().any(|at| at.account == seat.account))
         {
             return Err(SettlingError::NoEndpoint { account: member.account });
+        }
+        // The expiry is counted from a block of L1 no later than that of the commit, so that this is all there is to check.
+        let (got_s, max_s) = (plan.certificate_lifetime_s, l1.constants().certificate_remaining_max_s);
+        if got_s > max_s {
+            return Err(SettlingError::OutlivesStake { max_s, got_s });
         }
         let remaining_min_s = l1.constants().certificate_remaining_min_s;
         let expiry = ExpiryPolicy::new(plan.certificate_lifetime_s, plan.policy.certificate_margin_s, remaining_min_s)?;

@@ -181,7 +181,7 @@ impl World {
                 signers,
                 honest: HONEST,
                 remaining_min_s: 7_200,
-                stake_lock_s: 7_200,
+                stake_lock_s: 2 * LIFETIME_S,
                 stake_min: U256::ZERO,
             },
             verifier: VerifierSetup { version: 1, bytecode: Bytes::from_static(&TestVerifier::BYTECODE) },

@@ -70,7 +70,7 @@ async fn a_new_rollup_is_read() {
     assert!(!state.is_keyset_in_force(B256::ZERO));
     let constants = world.client.constants();
     assert_eq!((constants.l2_chain_id, constants.queue_expiry_s, constants.late_after_s), (77_001, 3_600, 600));
-    assert_eq!(constants.certificate_remaining_min_s, 7_200);
+    assert_eq!((constants.certificate_remaining_min_s, constants.certificate_remaining_max_s), (7_200, 30 * 86_400));
     assert_eq!(world.client.contracts().bridge, world.addresses.bridge);
     assert_eq!(world.client.contracts().committee, world.addresses.committee);
 }
