@@ -6,17 +6,19 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use alloy_primitives::{Address, Bytes};
+use alloy_primitives::{Address, B256};
 use reqwest::{Client, RequestBuilder, Url, redirect::Policy};
 use thiserror::Error;
 
 use crate::{
     network::{MemberPeer, MemberPeerError, Network},
+    publish::Cause,
     question::Question,
-    route::{JSON_BYTES_MAX, MemberStatus, Refusal},
+    route::{JSON_BYTES_MAX, MemberStatus, OFFERS, Refusal, RefusalCode, UPLOAD_HEADER},
+    upload::Upload,
 };
 
 /// Longest wait for a connection. A member that takes longer than this to say hello will not sign in time.
@@ -91,6 +93,9 @@ pub enum RequestError {
         /// Who is there.
         peer: String,
     },
+    /// The sequencer's key did not sign the pass; nothing was sent.
+    #[error("the pass to send an offer is not signed: {0}")]
+    Signer(#[source] Cause),
     /// Neither over HTTP nor over libp2p.
     #[error("over HTTP: {http}; over libp2p: {libp2p}")]
     Both {
@@ -106,7 +111,7 @@ impl RequestError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Refused(refusal) => refusal.code.is_retryable(),
-            Self::Unreachable(_) | Self::Peer(_) => true,
+            Self::Unreachable(_) | Self::Peer(_) | Self::Signer(_) => true,
             Self::Status { status } => *status >= 500,
             Self::TooLong { .. } | Self::Unreadable(_) | Self::OtherIdentity { .. } => false,
             Self::Both { http, libp2p } => http.is_retryable() || libp2p.is_retryable(),
@@ -122,8 +127,14 @@ impl RequestError {
             | Self::Unreachable(_)
             | Self::Status { .. }
             | Self::Peer(_)
+            | Self::Signer(_)
             | Self::OtherIdentity { .. } => false,
         }
+    }
+
+    /// Whether the member is well and has no room at the moment: nothing was tried that could have failed.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.code == RefusalCode::Busy)
     }
 }
 
@@ -267,15 +278,24 @@ impl Committee {
         Some((peers, peers.members.get(&member.account)?))
     }
 
-    pub(crate) async fn post(
+    /// Sends an offer: asks for the member's nonce, and has the bytes follow the pass that is signed with it.
+    ///
+    /// Whoever signs trusts nobody with the nonce: the pass names this member, so that what another says is its nonce is worth nothing at the other.
+    pub(crate) async fn send(
         &self,
         member: &Endpoint,
-        path: &str,
-        body: Bytes,
+        upload: &Upload,
         most: usize,
         limit: Duration,
     ) -> Result<Vec<u8>, RequestError> {
-        bounded(self.http.post(url(member, path)).body(body.0).timeout(limit), most).await
+        let began = Instant::now();
+        let at = url(member, OFFERS);
+        let nonce = bounded(self.http.get(at.clone()).timeout(limit), B256::len_bytes()).await?;
+        let nonce = B256::try_from(nonce.as_slice())
+            .map_err(|_| RequestError::Unreadable(format!("a nonce has 32 bytes, not {}", nonce.len())))?;
+        let pass = upload.pass(member.account, nonce).map_err(RequestError::Signer)?;
+        let request = self.http.post(at).header(UPLOAD_HEADER, pass.to_header()).body(upload.bytes.clone().0);
+        bounded(request.timeout(limit.saturating_sub(began.elapsed())), most).await
     }
 }
 

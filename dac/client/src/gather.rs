@@ -17,11 +17,14 @@ use tokio::{
 use crate::{
     committee::{Committee, Endpoint, RequestError},
     offer::SignedOffer,
-    route::OFFERS,
+    publish::OfferSigner,
+    upload::Upload,
 };
 
 /// Longest answer to an offer: a share has 242 bytes.
 const SHARE_BYTES_MAX: usize = 1_024;
+/// A member without room is asked after twice the pause each time, up to so many pauses: 2 s of the usual ones.
+const BUSY_PAUSES_MAX: u32 = 8;
 
 /// How long to wait for whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +35,8 @@ pub struct GatherTiming {
     pub attempt: Duration,
     /// Between two attempts at one member.
     pub pause: Duration,
-    /// Failed attempts after which a member counts as failed. It is still asked: it may come back.
+    /// Failed attempts after which a member counts as failed. It is still asked: it may come back. That it has no room is none: whoever takes up a member's room for
+    /// two seconds would take the committee away for as long as the fallback lasts, and a member that has none until the deadline has not signed by then anyway.
     pub attempts: u32,
     /// After the certificate, for members that are slow, so that they get the batch too and the operator sees who is well.
     pub linger: Duration,
@@ -150,13 +154,15 @@ pub enum Outcome {
 /// One attempt's result.
 struct Answer {
     account: Address,
-    attempt: u32,
+    /// Attempts that have failed so far, this one with them.
+    failures: u32,
     result: Result<Box<Share>, RequestError>,
 }
 
 impl Committee {
     /// Asks all members of the keyset for their share at once and returns as soon as there is a certificate, or as soon as there can be none.
-    /// Slow members go on being asked in the background for [`GatherTiming::linger`].
+    /// Slow members go on being asked in the background for [`GatherTiming::linger`]. `signer` signs a pass for each attempt at each member: with the sequencer's key,
+    /// or anybody's while L1 says that the operator is late.
     ///
     /// # Errors
     /// The offer's statement is for another keyset.
@@ -164,6 +170,7 @@ impl Committee {
         self: &Arc<Self>,
         keyset: &Keyset,
         offer: &SignedOffer,
+        signer: Arc<dyn OfferSigner>,
         timing: GatherTiming,
         observer: Arc<dyn Observer>,
     ) -> Result<Outcome, GatheringError> {
@@ -180,7 +187,7 @@ impl Committee {
             settle: Some(settle),
             signed: 0,
         };
-        tokio::spawn(drive.run(Bytes::from(offer.encode()), first));
+        tokio::spawn(drive.run(Upload::new(offer, signer), first));
         // The task settles before it ends, unless the runtime ends it: then nobody is left to publish anything.
         let cut_off = Outcome::FellBack(FallBack::DeadlinePassed { count: 0, quorum: keyset.quorum() });
         Ok(settled.await.unwrap_or(cut_off))
@@ -190,36 +197,49 @@ impl Committee {
     ///
     /// # Errors
     /// It did not sign, or did not answer.
-    pub async fn hand(&self, member: &Endpoint, offer: &SignedOffer, limit: Duration) -> Result<Share, RequestError> {
-        let body = Bytes::from(offer.encode());
-        let bytes = self.post(member, OFFERS, body, SHARE_BYTES_MAX, limit).await?;
-        Share::decode(&bytes).map_err(|error| RequestError::Unreadable(error.to_string()))
+    pub async fn hand(
+        &self,
+        member: &Endpoint,
+        offer: &SignedOffer,
+        signer: Arc<dyn OfferSigner>,
+        limit: Duration,
+    ) -> Result<Share, RequestError> {
+        self.share(member, &Upload::new(offer, signer), limit).await
+    }
+
+    async fn share(&self, member: &Endpoint, upload: &Upload, limit: Duration) -> Result<Share, RequestError> {
+        let bytes = self.send(member, upload, SHARE_BYTES_MAX, limit).await?;
+        let share = Share::decode(&bytes).map_err(|error| RequestError::Unreadable(error.to_string()))?;
+        match share.account {
+            got if got != member.account => {
+                Err(RequestError::Unreadable(format!("the share of {got} in the place of its own")))
+            }
+            _ => Ok(share),
+        }
     }
 
     /// Asks one member until it signs, refuses for good, or nobody listens any more.
     async fn ask_to_sign(
         self: Arc<Self>,
         member: Endpoint,
-        body: Bytes,
+        upload: Upload,
         timing: GatherTiming,
         answers: mpsc::Sender<Answer>,
     ) {
-        for attempt in 1.. {
-            let answer = self.post(&member, OFFERS, body.clone(), SHARE_BYTES_MAX, timing.attempt).await;
-            let result = answer.and_then(|bytes| {
-                let share = Share::decode(&bytes).map_err(|error| RequestError::Unreadable(error.to_string()))?;
-                match share.account {
-                    got if got != member.account => {
-                        Err(RequestError::Unreadable(format!("the share of {got} in the place of its own")))
-                    }
-                    _ => Ok(Box::new(share)),
-                }
-            });
-            let is_over = result.as_ref().err().is_none_or(|error| !error.is_retryable());
-            if answers.send(Answer { account: member.account, attempt, result }).await.is_err() || is_over {
+        let (mut failures, mut pause) = (0_u32, timing.pause);
+        loop {
+            let result = self.share(&member, &upload, timing.attempt).await;
+            let (is_over, is_busy) = match &result {
+                Ok(_) => (true, false),
+                Err(error) => (!error.is_retryable(), error.is_busy()),
+            };
+            failures = failures.saturating_add(u32::from(result.is_err() && !is_busy));
+            let answer = Answer { account: member.account, failures, result: result.map(Box::new) };
+            if answers.send(answer).await.is_err() || is_over {
                 return;
             }
-            sleep(timing.pause).await;
+            sleep(pause).await;
+            pause = if is_busy { (pause * 2).min(timing.pause * BUSY_PAUSES_MAX) } else { timing.pause };
         }
     }
 }
@@ -237,7 +257,7 @@ struct Drive {
 }
 
 impl Drive {
-    async fn run(mut self, body: Bytes, first: Vec<Action>) {
+    async fn run(mut self, upload: Upload, first: Vec<Action>) {
         let (sender, mut answers) = mpsc::channel(self.members.max(1));
         let mut asking = JoinSet::new();
         self.act(None, first);
@@ -246,7 +266,7 @@ impl Drive {
             match self.committee.members().iter().find(|member| member.account == account) {
                 Some(member) => {
                     let ask =
-                        self.committee.clone().ask_to_sign(member.clone(), body.clone(), self.timing, sender.clone());
+                        self.committee.clone().ask_to_sign(member.clone(), upload.clone(), self.timing, sender.clone());
                     asking.spawn(ask);
                 }
                 None => {
@@ -272,13 +292,13 @@ impl Drive {
         if self.settle.is_some() { deadline } else { (self.began + self.timing.linger).max(deadline) }
     }
 
-    fn take(&mut self, Answer { account, attempt, result }: Answer) {
+    fn take(&mut self, Answer { account, failures, result }: Answer) {
         match result {
             Ok(share) => self.step(Some(account), Event::Share(share)),
             Err(error) => {
                 let is_retried = error.is_retryable();
                 self.observer.report(Report::Failed { account, reason: error.to_string(), is_retried });
-                if !is_retried || attempt >= self.timing.attempts {
+                if !is_retried || failures >= self.timing.attempts {
                     self.step(None, Event::Failed { account });
                 }
             }

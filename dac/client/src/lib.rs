@@ -1,6 +1,6 @@
 //! The data availability committee, seen by whoever needs it: the sequencer that wants a certificate, and anyone who wants data.
 //!
-//! * [`SignedOffer`] is what a member is asked to sign, with the blocks from which it derives the batch itself.
+//! * [`SignedOffer`] is what a member is asked to sign, with the blocks from which it derives the batch itself; an [`UploadPass`] goes before its bytes.
 //! * [`Committee`] talks to the members over HTTP, and for what anyone may ask over libp2p as well ([`Network`]): [`Committee::gather`] drives a [`joule_committee::Gathering`] in parallel under a deadline,
 //!   [`Committee::data`] fetches a batch's data from whoever has it and believes nothing that does not hash to the checkpoint.
 //! * [`Probes`] asks random members for random chunks of what they have promised, and keeps the record.
@@ -21,6 +21,7 @@ mod probe;
 mod publish;
 mod question;
 pub mod route;
+mod upload;
 
 pub use committee::{Committee, ConnectError, Endpoint, RequestError};
 pub use data::{BatchData, ChunkProof, DATA_BYTES_MAX, DataError};
@@ -35,3 +36,4 @@ pub use publish::{
 };
 pub use question::{MemberProtocol, PeerAnswer, PeerMessageError, PeerQuestion, Question};
 pub use route::{MemberStatus, Refusal, RefusalCode};
+pub use upload::{UploadClaim, UploadPass, UploadPassError};

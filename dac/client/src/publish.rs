@@ -1,16 +1,16 @@
 //! From a sealed batch to a certificate, or to the advice to put the data on L1.
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use alloy_primitives::{Address, B256};
 use joule_committee::{
-    CertificateStatement, CompactSignature, FallBack, GatheringError, Keyset, Slot, VerifiedCertificate,
+    CertificateStatement, CompactSignature, FallBack, GatheringError, Keyset, Share, Slot, VerifiedCertificate,
 };
 use joule_protocol::Checkpoint;
 use thiserror::Error;
 
 use crate::{
-    committee::Committee,
+    committee::{Committee, Endpoint, RequestError},
     gather::{GatherTiming, Observer, Outcome},
     offer::{Offer, OfferError, SignedOffer, checkpoint_hash},
 };
@@ -94,7 +94,7 @@ pub trait Expiries: Send + Sync {
 
 /// The sequencer's key, wherever it is kept.
 pub trait OfferSigner: Send + Sync {
-    /// Signs a digest of [`Offer::digest`] as it is.
+    /// Signs a digest of [`Offer::digest`], or of [`UploadClaim::digest`](crate::UploadClaim::digest), as it is.
     ///
     /// # Errors
     /// The key is out of reach.
@@ -229,7 +229,7 @@ impl Publisher {
             return Ok(Publication::FallBack(Unpublished::TooOld { expiry, least }));
         }
         let offer = self.offer(statement, batch)?;
-        match self.committee.gather(keyset, &offer, self.timing, self.observer.clone()).await? {
+        match self.committee.gather(keyset, &offer, self.signer.clone(), self.timing, self.observer.clone()).await? {
             Outcome::Certified(certificate) => Ok(Publication::Certified(certificate)),
             Outcome::FellBack(reason) => Ok(Publication::FallBack(Unpublished::Committee(reason))),
         }
@@ -243,6 +243,14 @@ impl Publisher {
     pub fn offer_to_hold(&self, keyset: &Keyset, now: L1Now, batch: SealedBatch) -> Result<SignedOffer, PublishError> {
         let statement = self.statement(keyset, now, &batch)?;
         self.offer(statement, batch)
+    }
+
+    /// Gives one member such an offer, in the sequencer's name: [`Committee::hand`].
+    ///
+    /// # Errors
+    /// It did not sign, or did not answer.
+    pub async fn hand(&self, member: &Endpoint, offer: &SignedOffer, limit: Duration) -> Result<Share, RequestError> {
+        self.committee.hand(member, offer, self.signer.clone(), limit).await
     }
 }
 

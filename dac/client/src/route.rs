@@ -7,7 +7,8 @@ use std::fmt;
 use alloy_primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 
-/// `POST` a [`SignedOffer`](crate::SignedOffer); the answer is the member's encoded share.
+/// `POST` a [`SignedOffer`](crate::SignedOffer), with an [`UploadPass`](crate::UploadPass) in the header [`UPLOAD_HEADER`]; the answer is the member's encoded share.
+/// `GET` the nonce that the pass must have: 32 bytes, good for one offer.
 pub const OFFERS: &str = "/v1/offers";
 /// `GET` the offer of a stored batch by its number: what a member executes to follow.
 pub const BATCH: &str = "/v1/batches/{number}";
@@ -25,6 +26,9 @@ pub const ACCOUNT: &str = "/v1/accounts/{address}";
 pub const SNAPSHOT: &str = "/v1/snapshot";
 /// `GET` where the member stands.
 pub const STATUS: &str = "/v1/status";
+
+/// The header with the pass to send an offer.
+pub const UPLOAD_HEADER: &str = "joule-upload";
 
 /// Longest JSON that a client reads from a member, bytes.
 pub const JSON_BYTES_MAX: usize = 64 << 10;

@@ -2,12 +2,15 @@
 //!
 //! A member serves strangers. Without these bounds one of them holds it up by opening connections and saying nothing, by sending a header byte by byte, or by
 //! asking for a batch and not reading it. Behind a proxy all connections come from one host: raise [`HttpLimits::per_host_max`] there.
+//!
+//! Some hosts together can still open all connections that there may be. Nobody is turned away for that: the host with the most connections loses its oldest, so that a newcomer has its say, and what
+//! is being done for whoever has shown who it is goes on ([`Connection::keep`]).
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     future::Future,
     io,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -15,7 +18,12 @@ use std::{
 };
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -27,6 +35,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, Sleep, sleep},
 };
+use tokio_util::sync::CancellationToken;
 
 /// Between two attempts to take a connection when the system has no room for one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -38,9 +47,9 @@ const HEADERS_MAX: usize = 64;
 /// What strangers may take of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpLimits {
-    /// Connections at a time.
+    /// Connections at a time. For one more the oldest of the host with the most is closed, unless it is kept.
     pub connections_max: usize,
-    /// Connections at a time from one address.
+    /// Connections at a time from one address; of IPv6, from one network of 64 bits, which is what one customer has at least.
     pub per_host_max: usize,
     /// From one request's end, or the connection's beginning, to the end of the next one's head.
     pub head_within: Duration,
@@ -70,7 +79,7 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     listener.local_addr()?;
-    let hosts = Hosts::default();
+    let places = Places::default();
     let (ending, ended) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
@@ -80,16 +89,15 @@ pub async fn serve(
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, from)) => {
-                    if connections.len() >= limits.connections_max {
-                        tracing::debug!(%from, "a connection too many");
-                        continue;
-                    }
-                    match hosts.enter(from.ip(), limits.per_host_max) {
-                        Some(place) => {
-                            let serving = connection(stream, router.clone(), limits, ended.clone());
-                            connections.spawn(async move { (serving.await, drop(place)).0 });
+                    match places.enter(from.ip(), limits) {
+                        Some((place, closed)) => {
+                            let serving = connection(stream, router.clone(), limits, place.connection(), ended.clone());
+                            connections.spawn(async move {
+                                tokio::select! { () = closed.cancelled() => {}, () = serving => {} }
+                                drop(place);
+                            });
                         }
-                        None => tracing::debug!(%from, "a connection too many from one host"),
+                        None => tracing::debug!(%from, "a connection too many"),
                     }
                 }
                 // Too many open files, say: other connections will end, and the client tries again.
@@ -109,16 +117,27 @@ pub async fn serve(
     Ok(())
 }
 
-async fn connection(stream: TcpStream, router: Router, limits: HttpLimits, mut ended: watch::Receiver<bool>) {
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    limits: HttpLimits,
+    connection: Connection,
+    mut ended: watch::Receiver<bool>,
+) {
     // Answers are short or leave in one go; waiting for more to send would only delay them. Where the system refuses, they are late.
     let _ = stream.set_nodelay(true);
     let stream = TokioIo::new(Impatient::new(stream, limits.stall_max));
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(connection.clone());
+        router.call(request)
+    });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_within)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(stream, TowerToHyperService::new(router));
+        .serve_connection(stream, service);
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
         result = &mut serving => {
@@ -134,40 +153,113 @@ async fn connection(stream: TcpStream, router: Router, limits: HttpLimits, mut e
     }
 }
 
-/// Connections by the address they come from.
-#[derive(Clone, Debug, Default)]
-struct Hosts(Arc<Mutex<HashMap<IpAddr, usize>>>);
+/// Whose a connection is, for counting.
+fn host(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
 
-impl Hosts {
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+/// The connections there are, by their age.
+#[derive(Clone, Debug, Default)]
+struct Places(Arc<Mutex<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    taken: BTreeMap<u64, Taken>,
+}
+
+#[derive(Debug)]
+struct Taken {
+    host: IpAddr,
+    is_kept: bool,
+    close: CancellationToken,
+}
+
+impl Table {
+    /// The oldest connection of the host that has the most, counting one that is about to come; of those that nobody keeps.
+    fn to_close(&self, newcomer: IpAddr) -> Option<u64> {
+        let mut counts = HashMap::from([(newcomer, 1_usize)]);
+        for taken in self.taken.values() {
+            *counts.entry(taken.host).or_default() += 1;
+        }
+        let closable = self.taken.iter().filter(|(_, taken)| !taken.is_kept);
+        // Of several with the same count the first, which is the oldest.
+        let most = closable.clone().map(|(_, taken)| counts[&taken.host]).max()?;
+        closable.clone().find(|(_, taken)| counts[&taken.host] == most).map(|(id, _)| *id)
+    }
+}
+
+impl Places {
+    fn lock(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for one more connection, until it is dropped.
-    fn enter(&self, host: IpAddr, most: usize) -> Option<Place> {
-        let mut hosts = self.lock();
-        let count = hosts.get(&host).copied().unwrap_or(0);
-        if count >= most {
+    /// A place for one more connection, until it is dropped, and what tells that another has it.
+    fn enter(&self, address: IpAddr, limits: HttpLimits) -> Option<(Place, CancellationToken)> {
+        let (host, mut table) = (host(address), self.lock());
+        if table.taken.values().filter(|taken| taken.host == host).count() >= limits.per_host_max {
             return None;
         }
-        hosts.insert(host, count + 1);
-        Some(Place { hosts: self.clone(), host })
+        if table.taken.len() >= limits.connections_max {
+            let id = table.to_close(host)?;
+            if let Some(taken) = table.taken.remove(&id) {
+                taken.close.cancel();
+            }
+        }
+        let (id, close) = (table.next, CancellationToken::new());
+        table.next += 1;
+        table.taken.insert(id, Taken { host, is_kept: false, close: close.clone() });
+        Some((Place(Connection { places: self.clone(), id }), close))
     }
 }
 
 #[derive(Debug)]
-struct Place {
-    hosts: Hosts,
-    host: IpAddr,
+struct Place(Connection);
+
+impl Place {
+    fn connection(&self) -> Connection {
+        self.0.clone()
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut hosts = self.hosts.lock();
-        match hosts.get_mut(&self.host) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => drop(hosts.remove(&self.host)),
+        self.0.places.lock().taken.remove(&self.0.id);
+    }
+}
+
+/// The connection that a request came on; among the request's extensions.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    places: Places,
+    id: u64,
+}
+
+impl Connection {
+    /// Has this connection stay when others come, until what is returned is dropped. For whoever has shown who it is: the others have what it leaves.
+    pub fn keep(self) -> Kept {
+        self.set_kept(true);
+        Kept(self)
+    }
+
+    /// A connection has one request at a time.
+    fn set_kept(&self, is_kept: bool) {
+        if let Some(taken) = self.places.lock().taken.get_mut(&self.id) {
+            taken.is_kept = is_kept;
         }
+    }
+}
+
+/// Keeps a connection.
+#[derive(Debug)]
+pub struct Kept(Connection);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.0.set_kept(false);
     }
 }
 
@@ -271,6 +363,42 @@ mod tests {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.ok()?;
         answer.ends_with("hello").then_some(answer)
+    }
+
+    #[test]
+    fn the_host_with_the_most_connections_makes_room() {
+        let limits = HttpLimits { connections_max: 4, per_host_max: 3, ..HttpLimits::default() };
+        let at = |last: u8| IpAddr::from([10, 0, 0, last]);
+        let (crowd, other, third) = (at(1), at(2), at(3));
+        let places = Places::default();
+        let enter = |address: IpAddr| places.enter(address, limits);
+        let (first, first_closed) = enter(other).expect("room");
+        let mut held: Vec<_> = (0..3).map(|_| enter(crowd).expect("room")).collect();
+        assert!(enter(crowd).is_none(), "as many as one host may have");
+        let kept = held[0].0.connection().keep();
+        // The oldest of the crowd's that nobody keeps goes, although the other host's is older.
+        let (second, second_closed) = enter(third).expect("room is made");
+        assert!(held[1].1.is_cancelled() && !held[0].1.is_cancelled() && !held[2].1.is_cancelled());
+        // A newcomer of the crowd takes the crowd's place.
+        held.push(enter(crowd).expect("room is made"));
+        assert!(held[2].1.is_cancelled() && !first_closed.is_cancelled() && !second_closed.is_cancelled());
+        // Once nobody keeps it, it is one among others.
+        drop(kept);
+        held.push(enter(crowd).expect("room is made"));
+        assert!(held[0].1.is_cancelled());
+        let all: Vec<_> = [&first, &second, &held[3].0, &held[4].0].map(|place| place.connection().keep()).into();
+        assert!(enter(at(4)).is_none(), "whoever is known is served, and nobody else waits for it");
+        drop((all, first, second, held));
+        assert!(places.lock().taken.is_empty());
+    }
+
+    #[test]
+    fn hosts_are_counted_by_what_one_customer_has() {
+        let parse = |text: &str| host(text.parse().expect("an address"));
+        assert_eq!(parse("2001:db8:1:2:3:4:5:6"), parse("2001:db8:1:2::"));
+        assert_ne!(parse("2001:db8:1:2::"), parse("2001:db8:1:3::"));
+        assert_eq!(parse("::ffff:192.0.2.1"), parse("192.0.2.1"));
+        assert_ne!(parse("192.0.2.1"), parse("192.0.2.2"));
     }
 
     /// Waits until the other side hangs up; whether it says something before is its business.

@@ -8,7 +8,7 @@
 //! * [`worker`] is the disk and the promises: executes, keeps, signs, follows L1, prunes.
 //! * [`journal`] is what is kept beside blocks and batches, the promises among it.
 //! * [`l1`] is what must be known of L1, and the watcher that finds it out.
-//! * [`member`] is a running member, [`answers`] what it answers, [`api`] its HTTP interface (within the bounds of [`http`]), [`p2p`] the same over libp2p,
+//! * [`member`] is a running member, [`answers`] what it answers, [`api`] its HTTP interface (within the bounds of [`http`] and [`uploads`]), [`p2p`] the same over libp2p,
 //!   [`sync`] how it keeps up, [`join`] how an empty disk becomes a member's.
 //! * [`watch`] probes the members from outside, and [`records`] keeps what it finds.
 
@@ -28,6 +28,7 @@ pub mod records;
 pub mod rules;
 pub mod snapshot;
 pub mod sync;
+pub mod uploads;
 pub mod watch;
 pub mod worker;
 

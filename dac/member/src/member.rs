@@ -10,10 +10,10 @@ use std::{
 
 use alloy_primitives::{Address, B256};
 use joule_committee::{CompactSignature, IdentityClaim, Share};
-use joule_committee_client::{MemberStatus, Refusal, RefusalCode, SignedOffer, checkpoint_hash};
+use joule_committee_client::{MemberStatus, Refusal, RefusalCode, SignedOffer, UploadPass, checkpoint_hash};
 use joule_storage::{Database, View};
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
     task::JoinError,
 };
 
@@ -23,11 +23,10 @@ use crate::{
     l1::L1View,
     metrics::Metrics,
     rules::{AcceptedOffer, OfferRefused, Promises},
+    uploads::{Upload, UploadLimits, Uploads},
     worker::{self, WorkError, Worker},
 };
 
-/// Offers that may be on their way in. Each holds up to 16 MiB.
-const UPLOADS_MAX: usize = 16;
 /// Offers that may wait for the worker.
 const OFFERS_MAX: usize = 4;
 /// Reads that may be under way. Each holds up to a batch's data.
@@ -44,7 +43,7 @@ pub struct Member {
     rollup: Address,
     promises: Promises,
     l1: watch::Sender<Option<Arc<L1View>>>,
-    uploads: Semaphore,
+    uploads: Uploads,
     offers: Semaphore,
     reads: Semaphore,
     sending: Arc<Semaphore>,
@@ -85,6 +84,10 @@ fn busy(what: &str) -> Refusal {
     }
 }
 
+fn l1_unread() -> Refusal {
+    Refusal { code: RefusalCode::Syncing, message: "L1 has not been read yet".to_owned() }
+}
+
 pub(crate) fn internal(error: &dyn std::fmt::Display) -> Refusal {
     Refusal { code: RefusalCode::Internal, message: error.to_string() }
 }
@@ -112,7 +115,7 @@ impl Member {
             rollup,
             promises,
             l1: watch::Sender::new(None),
-            uploads: Semaphore::new(UPLOADS_MAX),
+            uploads: Uploads::new(UploadLimits::default()),
             offers: Semaphore::new(OFFERS_MAX),
             reads: Semaphore::new(READS_MAX),
             sending: Arc::new(Semaphore::new(SENDING_KIB_MAX as usize)),
@@ -152,12 +155,25 @@ impl Member {
         self.wanted.load(Ordering::Relaxed)
     }
 
-    /// Leave to send an offer; given before its bytes are read, so that strangers cannot fill the memory.
+    /// What a pass to send an offer must be signed over.
     ///
     /// # Errors
     /// The refusal to answer with.
-    pub fn upload(&self) -> Result<SemaphorePermit<'_>, Refusal> {
-        self.uploads.try_acquire().map_err(|_| busy("offers on their way in"))
+    pub fn upload_nonce(&self) -> Result<B256, Refusal> {
+        self.uploads.nonce()
+    }
+
+    /// Leave to send an offer; given before its bytes are read, so that strangers can take neither the memory nor the sequencer's turn.
+    ///
+    /// # Errors
+    /// The refusal to answer with.
+    pub fn upload(&self, pass: &UploadPass) -> Result<Upload<'_>, Refusal> {
+        let l1 = self.l1().ok_or_else(l1_unread);
+        let result = l1.and_then(|l1| self.uploads.admit(pass, self.keys.account(), &l1));
+        if result.is_err() {
+            self.metrics.count_offer(&result);
+        }
+        result
     }
 
     /// Takes an offer and signs it.
@@ -182,9 +198,7 @@ impl Member {
 
     fn offer_blocking(&self, bytes: &[u8]) -> Result<Share, Refusal> {
         let began = Instant::now();
-        let l1 = self
-            .l1()
-            .ok_or_else(|| Refusal { code: RefusalCode::Syncing, message: "L1 has not been read yet".to_owned() })?;
+        let l1 = self.l1().ok_or_else(l1_unread)?;
         let offer = SignedOffer::decode(bytes);
         let offer = offer.map_err(|error| Refusal { code: RefusalCode::Malformed, message: error.to_string() })?;
         // Before the worker is waited for: strangers must not wait in the place of the sequencer.

@@ -17,7 +17,9 @@ use std::{
 };
 
 use alloy::primitives::{Address, hex};
-use joule_committee_client::{Committee, Endpoint, Publication, RefusalCode, SealedBatch, checkpoint_hash};
+use joule_committee_client::{
+    Committee, Endpoint, Publication, RefusalCode, RequestError, SealedBatch, checkpoint_hash,
+};
 use joule_dac::config::{L1Config, NetworkConfig, PeerConfig};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -239,15 +241,10 @@ async fn five_processes_certify_are_killed_in_the_middle_and_go_on() {
     let other = network.world.maker.offer(second.clone(), &l1, keyset, expiry + 1).expect("an offer");
     let mut signed = None;
     for moment in 0..8_u32 {
-        let url = format!("http://127.0.0.1:{}/v1/offers", network.places[0].port);
-        let body = offer.encode();
+        let (committee, offer, signer) = (network.committee(), offer.clone(), network.world.offer_signer());
         let sent = tokio::spawn(async move {
-            let client = alloy::transports::http::reqwest::Client::new();
-            let answer = client.post(url).body(body).send().await.ok()?;
-            if !answer.status().is_success() {
-                return None;
-            }
-            Some(answer.bytes().await.ok()?.to_vec())
+            let share = committee.hand(&committee.members()[0], &offer, signer, LIMIT).await.ok()?;
+            Some(share.encode())
         });
         tokio::time::sleep(Duration::from_millis(u64::from(moment * moment) * 4)).await;
         processes.remove(0).kill();
@@ -258,15 +255,13 @@ async fn five_processes_certify_are_killed_in_the_middle_and_go_on() {
         processes.insert(0, network.places[0].run().await);
     }
     network.holds(&network.places[0], 1).await;
-    let client = alloy::transports::http::reqwest::Client::new();
-    let url = format!("http://127.0.0.1:{}/v1/offers", network.places[0].port);
-    let answer = client.post(&url).body(offer.encode()).send().await.expect("answers");
-    assert!(answer.status().is_success(), "{}", answer.text().await.unwrap_or_default());
-    let share = answer.bytes().await.expect("a share").to_vec();
+    let (committee, signer) = (network.committee(), network.world.offer_signer());
+    let first = &committee.members()[0];
+    let share = committee.hand(first, &offer, signer.clone(), LIMIT).await.expect("signs").encode();
     assert_eq!(*signed.get_or_insert_with(|| share.clone()), share);
-    let refused = client.post(&url).body(other.encode()).send().await.expect("answers");
-    let refusal: Value = serde_json::from_slice(&refused.bytes().await.expect("bytes")).expect("a refusal");
-    assert_eq!(refusal["code"], RefusalCode::Conflict.name());
+    let refused = committee.hand(first, &other, signer.clone(), LIMIT).await.expect_err("it has signed another");
+    let is_conflict = matches!(&refused, RequestError::Refused(refusal) if refusal.code == RefusalCode::Conflict);
+    assert!(is_conflict, "{refused}");
 
     // Two of five are dead: the others certify, and serve what they have.
     processes.pop().expect("five").kill();
@@ -274,7 +269,8 @@ async fn five_processes_certify_are_killed_in_the_middle_and_go_on() {
     let published = {
         // The promise of the first member has this expiry, so that the batch is offered with it.
         let committee = network.committee();
-        let outcome = committee.gather(&network.world.keyset, &offer, TIMING, Arc::new(Reports::default())).await;
+        let outcome =
+            committee.gather(&network.world.keyset, &offer, signer, TIMING, Arc::new(Reports::default())).await;
         outcome.expect("asks")
     };
     let joule_committee_client::Outcome::Certified(certificate) = published else { panic!("{published:?}") };

@@ -108,7 +108,7 @@ impl CommitteePublisher {
             let (now, sealed) = self.sealed(batch, revert_count).await?;
             let offer = self.publisher.offer_to_hold(&self.keyset, now, sealed)?;
             // What it makes of it shows in its status.
-            if let Err(error) = self.committee.hand(member, &offer, HAND_LIMIT).await {
+            if let Err(error) = self.publisher.hand(member, &offer, HAND_LIMIT).await {
                 tracing::debug!(member = %member.account, number, %error, "a batch was handed over and not signed");
             }
         }

@@ -215,6 +215,11 @@ impl World {
         }
     }
 
+    /// The sequencer's key.
+    pub(crate) fn offer_signer(&self) -> Arc<dyn OfferSigner> {
+        Arc::new(SequencerKey(self.maker.clone()))
+    }
+
     pub(crate) fn publisher(
         &self,
         committee: Arc<Committee>,
@@ -222,8 +227,7 @@ impl World {
         timing: GatherTiming,
     ) -> Publisher {
         let policy = ExpiryPolicy::new(LIFETIME_S, 600, 7_200).expect("a policy");
-        let signer = Arc::new(SequencerKey(self.maker.clone()));
-        Publisher::new(committee, policy, timing, signer, Arc::new(Remembered::default()), observer)
+        Publisher::new(committee, policy, timing, self.offer_signer(), Arc::new(Remembered::default()), observer)
     }
 
     /// Commits a batch with what shows that its data is available.
