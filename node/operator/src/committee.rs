@@ -27,29 +27,45 @@ const HANDED_MAX: u64 = 16;
 /// What an error is carried as, between the parts.
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
+/// Says who signs. Governance may seat others at any time, and L1 takes no certificate of those before from then on.
+pub trait Keysets: Send + Sync + 'static {
+    /// The keyset that L1 has in force now.
+    ///
+    /// # Errors
+    /// It cannot be known, or its members cannot be asked.
+    fn in_force(&self) -> impl Future<Output = Result<Keyset, Cause>> + Send;
+}
+
+/// A keyset that nobody replaces: that of a network which this process has made for itself.
+impl Keysets for Keyset {
+    async fn in_force(&self) -> Result<Keyset, Cause> {
+        Ok(self.clone())
+    }
+}
+
 /// Gets certificates for batches of a database.
-pub struct CommitteePublisher {
+pub struct CommitteePublisher<K> {
     database: Database,
     l1: L1Client,
     committee: Arc<Committee>,
-    keyset: Keyset,
+    keysets: K,
     publisher: Publisher,
 }
 
-impl std::fmt::Debug for CommitteePublisher {
+impl<K> std::fmt::Debug for CommitteePublisher<K> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("CommitteePublisher").field("committee", &self.committee).finish_non_exhaustive()
     }
 }
 
-impl CommitteePublisher {
-    /// Asks `committee`, whose members of `keyset` sign, in the name of the sequencer's `key`.
+impl<K: Keysets> CommitteePublisher<K> {
+    /// Asks `committee`, of which those sign that `keysets` names, in the name of the sequencer's `key`.
     #[allow(clippy::too_many_arguments, reason = "each is one thing that the operator configures")]
     pub fn new(
         database: Database,
         l1: L1Client,
         committee: Arc<Committee>,
-        keyset: Keyset,
+        keysets: K,
         key: PrivateKeySigner,
         policy: ExpiryPolicy,
         timing: GatherTiming,
@@ -58,12 +74,13 @@ impl CommitteePublisher {
         let expiries = Arc::new(KeptExpiries(database.clone()));
         let publisher =
             Publisher::new(committee.clone(), policy, timing, Arc::new(SequencerKey(key)), expiries, observer);
-        Self { database, l1, committee, keyset, publisher }
+        Self { database, l1, committee, keysets, publisher }
     }
 
     async fn certify(&self, offer: Offer) -> Result<Publication, Cause> {
         let (now, sealed) = self.sealed(offer.batch, offer.revert_count).await?;
-        Ok(self.publisher.publish(&self.keyset, now, sealed).await?)
+        let keyset = self.keysets.in_force().await?;
+        Ok(self.publisher.publish(&keyset, now, sealed).await?)
     }
 
     /// A batch with its blocks, and L1 as it is now.
@@ -99,14 +116,14 @@ impl CommitteePublisher {
     }
 
     /// Gives a member batches that L1 has and the member does not: while data goes to L1 nobody is asked to sign, and a member that never gets the blocks could never sign again.
-    async fn bring_up(&self, member: &Endpoint, from: u64, to: u64) -> Result<(), Cause> {
+    async fn bring_up(&self, keyset: &Keyset, member: &Endpoint, from: u64, to: u64) -> Result<(), Cause> {
         let revert_count = self.l1.state(self.l1.head().await?).await?.revert_count;
         for number in from..=to.min(from + HANDED_MAX - 1) {
             let database = self.database.clone();
             let batch = tokio::task::spawn_blocking(move || database.view()?.batch(number)).await??;
             let batch = batch.ok_or_else(|| format!("batch {number} is not in the database"))?;
             let (now, sealed) = self.sealed(batch, revert_count).await?;
-            let offer = self.publisher.offer_to_hold(&self.keyset, now, sealed)?;
+            let offer = self.publisher.offer_to_hold(keyset, now, sealed)?;
             // What it makes of it shows in its status.
             if let Err(error) = self.publisher.hand(member, &offer, HAND_LIMIT).await {
                 tracing::debug!(member = %member.account, number, %error, "a batch was handed over and not signed");
@@ -124,7 +141,7 @@ impl CommitteePublisher {
     }
 }
 
-impl joule_settlement::Publisher for CommitteePublisher {
+impl<K: Keysets> joule_settlement::Publisher for CommitteePublisher<K> {
     async fn publish(&self, offer: Offer) -> Result<VerifiedCertificate, NotCertified> {
         match self.certify(offer).await {
             Ok(Publication::Certified(certificate)) => Ok(*certificate),
@@ -140,10 +157,17 @@ impl joule_settlement::Publisher for CommitteePublisher {
 
     /// Whether as many members of the keyset as must sign say that they do. Those that lack batches of L1 are given some, and asked again next time.
     async fn is_healthy(&self) -> bool {
+        let keyset = match self.keysets.in_force().await {
+            Ok(keyset) => keyset,
+            Err(error) => {
+                tracing::warn!(%error, "who signs for the committee is not known");
+                return false;
+            }
+        };
         let committed = self.committed().await;
         let mut answers = JoinSet::new();
         for member in self.committee.members() {
-            if self.keyset.position(member.account).is_some() {
+            if keyset.position(member.account).is_some() {
                 let (committee, member) = (self.committee.clone(), member.clone());
                 answers.spawn(async move { (committee.status(&member, STATUS_LIMIT).await, member) });
             }
@@ -157,11 +181,11 @@ impl joule_settlement::Publisher for CommitteePublisher {
             }
         }
         for (member, from) in behind {
-            if let Err(error) = self.bring_up(&member, from, committed).await {
+            if let Err(error) = self.bring_up(&keyset, &member, from, committed).await {
                 tracing::warn!(member = %member.account, %error, "a member lacks batches, and they could not be handed over");
             }
         }
-        signing >= self.keyset.quorum()
+        signing >= keyset.quorum()
     }
 }
 

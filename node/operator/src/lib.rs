@@ -17,7 +17,7 @@ pub mod payout;
 mod provers;
 mod segments;
 
-pub use committee::CommitteePublisher;
+pub use committee::{CommitteePublisher, Keysets};
 pub use local::LocalProofs;
 pub use operations::{Operations, OperationsError, OperationsSetup};
 pub use payout::{Payouts, PayoutsError, PayoutsSetup, Submit};

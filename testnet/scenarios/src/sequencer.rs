@@ -220,7 +220,7 @@ fn publisher(
     database: Database,
     l1: L1Client,
     key: PrivateKeySigner,
-) -> anyhow::Result<CommitteePublisher> {
+) -> anyhow::Result<CommitteePublisher<Keyset>> {
     // The members' accounts are the addresses of their keys here.
     let seat = |account: Address| Member { account, signer: account, bls: None };
     let mut seats: Vec<_> = plan.network.peers.iter().map(|peer| seat(peer.account)).collect();

@@ -1,6 +1,6 @@
 //! The committee's keyset, as L1 has it in force.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use alloy::{
     primitives::{Address, B256},
@@ -10,8 +10,11 @@ use alloy::{
 };
 use joule_committee::{BlsPublicKey, G1, G2, Keyset, KeysetError, Member, RecordedKeyError, Scheme};
 use joule_contracts::DataCommittee;
-use joule_l1::{L1Client, L1Error};
+use joule_l1::{L1Client, L1Error, RollupState};
+use joule_operator::Keysets;
 use thiserror::Error;
+
+use super::{SettlingError, SettlingStatus};
 
 /// Blocks in one query for logs.
 const RANGE_BLOCKS: u64 = 1_000;
@@ -66,11 +69,46 @@ pub enum KeysetOnL1Error {
 /// # Errors
 /// [`KeysetOnL1Error`].
 pub(crate) async fn read(client: &L1Client) -> Result<Keyset, KeysetOnL1Error> {
-    let state = client.state(client.head().await?).await?;
+    let (scheme, expected) = chosen(&client.state(client.head().await?).await?)?;
+    read_scheme(client, scheme, expected).await
+}
+
+fn chosen(state: &RollupState) -> Result<(Scheme, B256), KeysetOnL1Error> {
     match (state.ecdsa_keyset, state.bls_keyset) {
-        (Some(expected), _) => read_scheme(client, Scheme::Ecdsa, expected).await,
-        (None, Some(expected)) => read_scheme(client, Scheme::Bls, expected).await,
+        (Some(expected), _) => Ok((Scheme::Ecdsa, expected)),
+        (None, Some(expected)) => Ok((Scheme::Bls, expected)),
         (None, None) => Err(KeysetOnL1Error::None),
+    }
+}
+
+/// The keyset in force, read again whenever L1 has another. What was read last is in the status.
+pub(crate) struct InForce {
+    pub(crate) l1: L1Client,
+    /// Members whose addresses are known.
+    pub(crate) known: Vec<Address>,
+    pub(crate) status: Arc<SettlingStatus>,
+}
+
+/// That every seated member can be asked: the signature of one that cannot would never come.
+pub(crate) fn check_endpoints(keyset: &Keyset, known: &[Address]) -> Result<(), SettlingError> {
+    match keyset.members().iter().find(|seat| !known.contains(&seat.account)) {
+        Some(member) => Err(SettlingError::NoEndpoint { account: member.account }),
+        None => Ok(()),
+    }
+}
+
+impl Keysets for InForce {
+    async fn in_force(&self) -> Result<Keyset, Box<dyn std::error::Error + Send + Sync>> {
+        let before = self.status.keyset();
+        let (scheme, expected) = chosen(&self.l1.state(self.l1.head().await?).await?)?;
+        if before.hash() == expected {
+            return Ok((*before).clone());
+        }
+        let keyset = read_scheme(&self.l1, scheme, expected).await?;
+        check_endpoints(&keyset, &self.known)?;
+        tracing::warn!(before = %before.hash(), now = %expected, ?scheme, "L1 has seated another keyset");
+        self.status.seats(keyset.clone());
+        Ok(keyset)
     }
 }
 

@@ -273,11 +273,8 @@ impl Settling {
         metrics: Metrics,
     ) -> Result<Self, SettlingError> {
         let keyset = keyset::read(&l1).await?;
-        if let Some(member) =
-            keyset.members().iter().find(|seat| !plan.members.iter().any(|at| at.account == seat.account))
-        {
-            return Err(SettlingError::NoEndpoint { account: member.account });
-        }
+        let known: Vec<Address> = plan.members.iter().map(|at| at.account).collect();
+        keyset::check_endpoints(&keyset, &known)?;
         // The expiry is counted from a block of L1 no later than that of the commit, so that this is all there is to check.
         let (got_s, max_s) = (plan.certificate_lifetime_s, l1.constants().certificate_remaining_max_s);
         if got_s > max_s {
@@ -285,12 +282,12 @@ impl Settling {
         }
         let remaining_min_s = l1.constants().certificate_remaining_min_s;
         let expiry = ExpiryPolicy::new(plan.certificate_lifetime_s, plan.policy.certificate_margin_s, remaining_min_s)?;
-        let status = Arc::new(SettlingStatus::new(keyset.clone()));
+        let status = Arc::new(SettlingStatus::new(keyset));
         let publisher = CommitteePublisher::new(
             database.clone(),
             l1.clone(),
             Arc::new(Committee::new(plan.members)?),
-            keyset,
+            keyset::InForce { l1: l1.clone(), known, status: status.clone() },
             key.clone(),
             expiry,
             plan.timing,

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
@@ -34,7 +34,8 @@ pub(crate) struct ProofCounts {
 /// What settling shows of itself. Shared by the parts that see something and those that tell of it.
 #[derive(Debug)]
 pub struct SettlingStatus {
-    keyset: Keyset,
+    /// As L1 had it in force when it was asked last.
+    keyset: Mutex<Arc<Keyset>>,
     members: Mutex<HashMap<Address, Seen>>,
     proofs: ProofCounts,
     /// What a coordinator of provers counts; `None` where this process proves.
@@ -47,7 +48,7 @@ pub struct SettlingStatus {
 impl SettlingStatus {
     pub(crate) fn new(keyset: Keyset) -> Self {
         Self {
-            keyset,
+            keyset: Mutex::new(Arc::new(keyset)),
             members: Mutex::default(),
             proofs: ProofCounts::default(),
             network: Mutex::default(),
@@ -55,6 +56,16 @@ impl SettlingStatus {
             alarm: Mutex::default(),
             ended: OnceLock::new(),
         }
+    }
+
+    pub(crate) fn keyset(&self) -> Arc<Keyset> {
+        lock(&self.keyset).clone()
+    }
+
+    /// L1 has another keyset in force. Members that are not in it are forgotten.
+    pub(crate) fn seats(&self, keyset: Keyset) {
+        lock(&self.members).retain(|account, _| keyset.position(*account).is_some());
+        *lock(&self.keyset) = Arc::new(keyset);
     }
 
     pub(crate) fn follows(&self, standing: watch::Receiver<Standing>) {
@@ -107,14 +118,14 @@ impl SettlingStatus {
 
     /// The committee, for JSON-RPC.
     pub fn committee(&self) -> CommitteeStatus {
-        let seen = lock(&self.members);
+        let (keyset, seen) = (self.keyset(), lock(&self.members));
         let mode = match self.standing().map(|standing| standing.mode) {
             Some(Mode::L1Data { .. }) => DataMode::OnL1,
             Some(Mode::Committee) | None => DataMode::Certified,
         };
-        let members = self.keyset.members().iter().map(|member| {
+        let members = keyset.members().iter().map(|member| {
             let Seen { is_healthy, last_signed_batch } = seen.get(&member.account).copied().unwrap_or_default();
-            let key = match (self.keyset.scheme(), member.bls) {
+            let key = match (keyset.scheme(), member.bls) {
                 (Scheme::Bls, Some(key)) => {
                     Bytes::from([key.g1().x.to_be_bytes::<32>(), key.g1().y.to_be_bytes()].concat())
                 }
@@ -122,12 +133,7 @@ impl SettlingStatus {
             };
             CommitteeMember { key, is_healthy, last_signed_batch }
         });
-        CommitteeStatus {
-            keyset_hash: self.keyset.hash(),
-            quorum: self.keyset.quorum(),
-            mode,
-            members: members.collect(),
-        }
+        CommitteeStatus { keyset_hash: keyset.hash(), quorum: keyset.quorum(), mode, members: members.collect() }
     }
 
     /// Proving, for JSON-RPC: as the coordinator counts it; a process that proves itself counts as one prover.
@@ -154,17 +160,17 @@ impl SettlingStatus {
     }
 
     fn signed(&self, number: u64, certificate: &VerifiedCertificate) {
-        let certificate = certificate.certificate();
+        let (keyset, certificate) = (self.keyset(), certificate.certificate());
         let digest = certificate.statement.digest();
         let signers: Vec<Address> = match &certificate.signatures {
             Signatures::Ecdsa { signatures, .. } => {
                 let signers: Vec<_> =
                     signatures.iter().filter_map(|signature| signature.recover(digest).ok()).collect();
-                let seats = self.keyset.members().iter().filter(|member| signers.contains(&member.signer));
+                let seats = keyset.members().iter().filter(|member| signers.contains(&member.signer));
                 seats.map(|member| member.account).collect()
             }
             Signatures::Bls { bitmap, .. } => {
-                let seats = self.keyset.members().iter().enumerate().filter(|(position, _)| bitmap.bit(*position));
+                let seats = keyset.members().iter().enumerate().filter(|(position, _)| bitmap.bit(*position));
                 seats.map(|(_, member)| member.account).collect()
             }
         };
@@ -183,7 +189,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Notes how members do, and passes everything on to the log.
 #[derive(Debug)]
-pub(crate) struct MembersSeen(pub(crate) std::sync::Arc<SettlingStatus>);
+pub(crate) struct MembersSeen(pub(crate) Arc<SettlingStatus>);
 
 impl Observer for MembersSeen {
     fn report(&self, report: Report) {
@@ -196,7 +202,7 @@ impl Observer for MembersSeen {
         };
         // Only members of the keyset are kept: the list of endpoints may name others.
         if let Some((account, is_healthy)) = seen
-            && self.0.keyset.position(account).is_some()
+            && self.0.keyset().position(account).is_some()
         {
             lock(&self.0.members).entry(account).or_default().is_healthy = is_healthy;
         }
@@ -208,7 +214,7 @@ impl Observer for MembersSeen {
 #[derive(Debug)]
 pub(crate) struct Published<P> {
     pub(crate) inner: P,
-    pub(crate) status: std::sync::Arc<SettlingStatus>,
+    pub(crate) status: Arc<SettlingStatus>,
 }
 
 impl<P: Publisher> Publisher for Published<P> {
@@ -228,7 +234,7 @@ impl<P: Publisher> Publisher for Published<P> {
 #[derive(Debug)]
 pub(crate) struct Proved<Q> {
     pub(crate) inner: Q,
-    pub(crate) status: std::sync::Arc<SettlingStatus>,
+    pub(crate) status: Arc<SettlingStatus>,
 }
 
 /// Counts a proof as under way for as long as it lives, also where whoever asked goes away.

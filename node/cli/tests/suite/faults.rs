@@ -13,7 +13,7 @@ use joule_follow::genesis_checkpoint;
 use joule_l1::posting;
 use joule_node::{RunningFullNode, Start};
 use joule_protocol::{Accumulator, Checkpoint, Digest, Hash};
-use joule_rpc::Node as _;
+use joule_rpc::{Node as _, wire::DataMode};
 use joule_settlement::{ProofRequest, ProofSource as _};
 use joule_storage::{BatchRecord, Database, Stage};
 use jsonrpsee::{core::client::ClientT as _, http_client::HttpClientBuilder, rpc_params};
@@ -265,6 +265,37 @@ async fn a_committee_that_signs_with_bls_is_read_from_l1_and_its_certificates_ar
     liar.is_mended();
     until_l1(&node, || node.node().halted().is_none()).await;
     reaches(&node, &sequencer.head()).await;
+    node.stop().await.expect("stops");
+    sequencer.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keyset_that_governance_seats_is_asked_from_then_on() {
+    let mut world = World::with_committee(Scheme::Bls).await;
+    let sequencer = world.sequencer().await;
+    sequencer.funded().await;
+    sequencer.pay(&mut world).await;
+    let last = sequencer.executed(1).await;
+    let node = world.full("node", Start::Blocks, &sequencer.addresses(), None).await;
+    let committee = || sequencer.node.node().committee_status().expect("settles");
+    let before = committee();
+    assert_eq!(certificate(&sequencer.database, last).expect("kept").statement.keyset_hash, before.keyset_hash);
+
+    // Two of the three stay, and both must sign.
+    world.seats(&world.accounts()[1..], 1).await;
+    sequencer.pay(&mut world).await;
+    let next = sequencer.executed(last + 1).await;
+    let now = committee();
+    assert_ne!(now.keyset_hash, before.keyset_hash);
+    assert_eq!((now.members.len(), now.quorum), (2, 2));
+    assert_eq!(now.mode, DataMode::Certified, "no data had to go to L1");
+    assert!(now.members.iter().all(|member| member.last_signed_batch == Some(next)), "{now:?}");
+    let database = node.node().database().clone();
+    until_l1(&node, || batch(&database, next).is_some_and(|batch| batch.stage == Stage::Executed)).await;
+    let kept = certificate(&database, next).expect("checked against the committee of its time");
+    assert_eq!(kept.statement.keyset_hash, now.keyset_hash);
+    assert_eq!(certificate(&database, last).expect("kept").statement.keyset_hash, before.keyset_hash);
     node.stop().await.expect("stops");
     sequencer.stop().await;
     world.stop().await;

@@ -214,18 +214,24 @@ impl World {
             folder,
         };
         if scheme == Scheme::Bls {
-            world.seat_by_bls().await;
+            world.register_for_bls().await;
+            world.seats(&world.accounts(), HONEST).await;
         }
         world.start_members(keys).await;
         world.deposit().await;
         world
     }
 
-    /// Members register their keys with proofs of possession, and governance seats them once its delay is over.
-    async fn seat_by_bls(&self) {
+    /// Accounts of all members.
+    pub(crate) fn accounts(&self) -> Vec<Address> {
+        let account = |index| PrivateKeySigner::from_bytes(&secret("member", index)).expect("a key").address();
+        (0..MEMBERS).map(account).collect()
+    }
+
+    /// Members register their keys with proofs of possession.
+    async fn register_for_bls(&self) {
         let at = self.addresses.committee;
         let context = CommitteeContext { l1_chain_id: self.genesis.l1_chain_id, committee: at };
-        let mut accounts = Vec::new();
         for index in 0..MEMBERS {
             let secret = secret("member", index);
             let wallet = PrivateKeySigner::from_bytes(&secret).expect("a key");
@@ -254,10 +260,15 @@ impl World {
             };
             let register = committee.registerBlsKey(point(shown.key), key2, point(shown.possession));
             assert!(register.send().await.expect("sends").get_receipt().await.expect("mined").status());
-            accounts.push(account);
         }
-        accounts.sort_unstable();
-        let call = DataCommittee::setKeysetCall { scheme: Scheme::Bls as u8, members: accounts, honest: HONEST };
+    }
+
+    /// Governance seats members by their BLS keys, once its delay is over.
+    pub(crate) async fn seats(&self, members: &[Address], honest: u32) {
+        let mut members = members.to_vec();
+        members.sort_unstable();
+        let at = self.addresses.committee;
+        let call = DataCommittee::setKeysetCall { scheme: Scheme::Bls as u8, members, honest };
         let (data, salt, nothing) = (Bytes::from(call.abi_encode()), B256::ZERO, B256::ZERO);
         let timelock = TimelockController::new(self.addresses.governance, self.provider.clone());
         let schedule = timelock.schedule(at, U256::ZERO, data.clone(), nothing, salt, U256::from(7_200));
